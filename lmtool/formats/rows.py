@@ -1,0 +1,66 @@
+"""Annotations as rows of a table: the long form of a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from ..documents import Document, Event, Frame, Relation
+
+
+class Row(NamedTuple):
+    """An annotation; what does not apply is None."""
+
+    document: str | int | None
+    layer: str
+    label: str | None = None
+    start: int | None = None
+    end: int | None = None
+    text: str | None = None
+    score: float | None = None
+
+
+COLUMNS: Final = Row._fields
+
+
+def annotation_rows(document: Document) -> Iterator[Row]:
+    """Yield a row for each annotation of the layers that the core knows."""
+    key = document.id
+    for scheme, labels in (document.labels or {}).items():
+        for label in labels:
+            yield Row(key, f"labels.{scheme}", label.label, score=label.score)
+    for e in document.entities or ():
+        yield Row(key, "entities", e.label, e.start, e.end, e.text, e.score)
+    text_by_id = {e.id: e.text for e in document.entities or () if e.id is not None}
+    for relation in document.relations or ():
+        yield _relation_row(key, relation, text_by_id)
+    for event in document.events or ():
+        yield from _event_rows(key, event, document)
+    for frame in document.frames or ():
+        yield from _frame_rows(key, frame)
+    if document.summary is not None:
+        yield Row(key, "summary", text=document.summary.text)
+        for start, end in document.summary.sentences:
+            yield Row(key, "summary.sentence", None, start, end, document.text[start:end])
+
+
+def _relation_row(key: str | int | None, relation: Relation, text_by_id: dict[str, str]) -> Row:
+    head, tail = (text_by_id.get(name, name) for name in (relation.head, relation.tail))
+    return Row(key, "relations", relation.label, text=f"{head} -> {tail}", score=relation.score)
+
+
+def _event_rows(key: str | int | None, event: Event, document: Document) -> Iterator[Row]:
+    trigger = event.trigger
+    yield Row(key, "events", event.label, trigger.start, trigger.end, trigger.text, trigger.score)
+    entities = {e.id: e for e in document.entities or () if e.id is not None}
+    for a in event.arguments:
+        entity = entities.get(a.entity) if a.entity is not None else None
+        span = (entity.start, entity.end, entity.text) if entity else (a.start, a.end, a.text)
+        yield Row(key, "events.argument", a.role, *span, a.score)
+
+
+def _frame_rows(key: str | int | None, frame: Frame) -> Iterator[Row]:
+    verb = frame.predicate
+    yield Row(key, "frames", frame.sense, verb.start, verb.end, verb.text, verb.score)
+    for a in frame.arguments:
+        yield Row(key, "frames.argument", a.role, a.start, a.end, a.text, a.score)
