@@ -1,0 +1,164 @@
+"""Batches of examples: windows of one length together, in an order that the seed decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..batching import cut_batches, pad_windows
+from ..documents import LAYERS, Document
+from ..tasks import EncoderTask
+from ..windows import TextEncoder, Window
+
+POOL_WINDOWS = 4096
+"""Windows that are sorted together: enough to pad little, few enough to stay mixed."""
+
+
+class Example(NamedTuple):
+    """A window with its targets, arrays without a batch axis."""
+
+    window: Window
+    targets: dict[str, NDArray[Any]]
+
+    @property
+    def n_tokens(self) -> int:
+        """The tokens of the window."""
+        return len(self.window.ids)
+
+
+class Batch(NamedTuple):
+    """Padded tensors, batch first: the backbone's inputs, the targets; and the real tokens."""
+
+    inputs: dict[str, Tensor]
+    targets: dict[str, Tensor]
+    n_tokens: int
+
+
+class Examples:
+    """The training examples of a run, and the batches of each epoch.
+
+    With `lower_share`, that share of the documents is read in lower case, other ones in each
+    epoch. The batches of an epoch depend on the examples, the seed and the epoch alone.
+    """
+
+    def __init__(
+        self,
+        task: EncoderTask,
+        encoder: TextEncoder,
+        documents: Sequence[Document],
+        *,
+        seed: int = 0,
+        lower_share: float = 0.0,
+    ) -> None:
+        self._seed = seed
+        self._lower_share = lower_share
+        self._plain = [list(examples_of(task, encoder, d)) for d in documents]
+        self._lower: list[list[Example]] = []
+        if lower_share:
+            self._lower = [list(examples_of(task, encoder, lowered(d))) for d in documents]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._plain))
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of an epoch, without padding and lower-casing."""
+        return sum(example.n_tokens for examples in self._plain for example in examples)
+
+    def epoch(self, epoch: int) -> list[Example]:
+        """Return the examples of an epoch, in the order of the documents."""
+        if not self._lower:
+            return [example for examples in self._plain for example in examples]
+        random = np.random.default_rng((self._seed, epoch, 1))
+        is_lower = random.random(len(self._plain)) < self._lower_share
+        pairs = zip(self._plain, self._lower, is_lower, strict=True)
+        return [example for plain, lower, low in pairs for example in (lower if low else plain)]
+
+    def batches(self, epoch: int, batch_tokens: int) -> list[list[Example]]:
+        """Return the batches of an epoch, none with more than `batch_tokens` padded tokens.
+
+        Pools of windows drawn at random are sorted by length and cut; then the batches of all
+        pools are shuffled.
+        """
+        examples = self.epoch(epoch)
+        random = np.random.default_rng((self._seed, epoch, 0))
+        order = random.permutation(len(examples))
+        batches = []
+        for start in range(0, len(order), POOL_WINDOWS):
+            pool = [examples[i] for i in order[start : start + POOL_WINDOWS]]
+            for batch in cut_batches([example.n_tokens for example in pool], batch_tokens):
+                batches.append([pool[i] for i in batch])
+        return [batches[i] for i in random.permutation(len(batches))]
+
+
+def examples_of(task: EncoderTask, encoder: TextEncoder, document: Document) -> Iterator[Example]:
+    """Yield the windows of a document that have words, with their targets."""
+    for window in encoder.windows(document.text):
+        if len(window.word_tokens):
+            yield Example(window, task.targets(window, document))
+
+
+def pad(examples: Sequence[Example]) -> Batch:
+    """Pad a batch: integers of targets with -100, everything else with 0.
+
+    Every axis of a target is padded to the longest of the batch, so (tokens, …) becomes
+    (batch, seq, …) with the seq of the inputs. Integers become int64, floats float32.
+    """
+    inputs = pad_windows([example.window for example in examples])
+    names = examples[0].targets if examples else ()
+    targets = {name: _stack([example.targets[name] for example in examples]) for name in names}
+    return Batch(
+        {name: torch.from_numpy(array) for name, array in inputs.items()},
+        {name: torch.from_numpy(array) for name, array in targets.items()},
+        sum(example.n_tokens for example in examples),
+    )
+
+
+def lowered(document: Document) -> Document:
+    """Return the document in lower case, its spans still fitting.
+
+    A character whose lower case is longer (it is rare: "İ") stays as it is.
+    """
+    text = _lower(document.text)
+    layers = {name: _lower_spans(document.layer(name), text) for name in LAYERS}
+    return msgspec.structs.replace(document, text=text, **layers)
+
+
+def _lower(text: str) -> str:
+    low = text.lower()
+    if len(low) == len(text):
+        return low
+    return "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def _lower_spans(value: Any, text: str) -> Any:
+    """Return a layer with the texts of its spans taken from `text`."""
+    if isinstance(value, list):
+        return [_lower_spans(item, text) for item in value]
+    if isinstance(value, dict):
+        return {key: _lower_spans(item, text) for key, item in value.items()}
+    if not isinstance(value, msgspec.Struct):
+        return value
+    changes = {name: _lower_spans(getattr(value, name), text) for name in value.__struct_fields__}
+    if changes.get("start") is not None and changes.get("end") is not None:
+        changes["text"] = text[changes["start"] : changes["end"]]
+    return msgspec.structs.replace(value, **changes)
+
+
+def _stack(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    first = arrays[0]
+    dtype = {"f": np.dtype(np.float32), "b": np.dtype(np.bool_)}.get(
+        first.dtype.kind, np.dtype(np.int64)
+    )
+    fill = -100 if dtype == np.int64 else 0
+    shape = tuple(max(array.shape[axis] for array in arrays) for axis in range(first.ndim))
+    stacked = np.full((len(arrays), *shape), fill, dtype)
+    for row, array in enumerate(arrays):
+        stacked[row][tuple(slice(n) for n in array.shape)] = array
+    return stacked

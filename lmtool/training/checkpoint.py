@@ -1,0 +1,215 @@
+"""Checkpoints: the folders that training writes, whole or not at all, and goes on from.
+
+    NAME/checkpoint.json      what it is, and the sha256 of its files
+    NAME/backbone/            config.json, model.safetensors, tokenizer.json
+    NAME/shapes.safetensors   the embedding of case shapes, where there is one
+    NAME/head.safetensors
+    NAME/state.*              what a stopped run needs to go on (in last/ only)
+
+Nothing in it is pickled.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .. import __version__
+from ..bundles import problems, sha256, write_record, writing
+from ..errors import BundleError
+from ..tasks import EncoderTask
+from ..windows import Encoding, TextEncoder
+from .backbone import BACKBONE_FOLDER, SHAPES_FILE, Backbone, load_backbone, quiet
+from .learner import StateRecord
+
+FORMAT: Final = 1
+RECORD_FILE: Final = "checkpoint.json"
+
+
+class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """checkpoint.json."""
+
+    format: int = FORMAT
+    task: str
+    labels: dict[str, list[str]]
+    options: dict[str, Any] = {}
+    """The task's options that are the model's defaults."""
+    encoding: Encoding
+    base: str
+    """The encoder that training began with."""
+    step: int = 0
+    metrics: dict[str, Any] = {}
+    """The scores on the dev documents at this step."""
+    versions: dict[str, str] = {}
+    data: dict[str, str] = {}
+    """sha256 by name of the files that it was trained on."""
+    files: dict[str, str] = {}
+    """sha256 of the checkpoint's own files, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A task with its torch modules: what is trained, saved and exported."""
+
+    info: CheckpointInfo
+    task: EncoderTask
+    backbone: Backbone
+    head: nn.Module
+    encoder: TextEncoder
+
+
+def code_versions() -> dict[str, str]:
+    """Return the versions of what makes a checkpoint."""
+    import torch
+    import transformers
+
+    return {
+        "lmtool": __version__,
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+    }
+
+
+def save_checkpoint(
+    folder: Path,
+    checkpoint: Checkpoint,
+    state: tuple[dict[str, Tensor], StateRecord] | None = None,
+) -> None:
+    """Write a checkpoint; until it is complete on the disk, the one before it stays.
+
+    `state` is what `Learner.state` gives, for a run that may be resumed.
+    """
+    with writing(folder, replace=True) as new:
+        with quiet():
+            checkpoint.backbone.encoder.save_pretrained(new / BACKBONE_FOLDER)
+        checkpoint.encoder.tokenizer.save(str(new / BACKBONE_FOLDER / "tokenizer.json"))
+        if checkpoint.backbone.shape_embedding is not None:
+            _save(checkpoint.backbone.shape_embedding.state_dict(), new / SHAPES_FILE)
+        _save(checkpoint.head.state_dict(), new / "head.safetensors")
+        if state is not None:
+            _save(state[0], new / "state.safetensors")
+            write_record(new / "state.json", state[1])
+        files = {str(p.relative_to(new)): sha256(p) for p in sorted(_files(new))}
+        info = msgspec.structs.replace(checkpoint.info, files=files, versions=code_versions())
+        write_record(new / RECORD_FILE, info)
+        for path in _files(new):
+            _flush(path)
+
+
+def load_checkpoint(
+    folder: Path | str, *, task: type[EncoderTask] | None = None, attention: str = "sdpa"
+) -> Checkpoint:
+    """Load a checkpoint; `task` saves looking its task up among the plugins.
+
+    Raises BundleError when a file is missing or damaged, or the task does not fit it.
+    """
+    folder = find_checkpoint(Path(folder))
+    info = read_info(folder)
+    for problem in problems(folder, info.files):
+        raise BundleError(problem, hint="train again, or use another checkpoint of the run")
+    if task is None:
+        from ..models import task_of
+
+        task = task_of(info.task, str(folder))
+    instance = task(info.labels)
+    backbone = load_backbone(str(folder), has_shapes=info.encoding.has_shapes, attention=attention)
+    head = instance.build_head(backbone.hidden_size)
+    try:
+        head.load_state_dict(_load(folder / "head.safetensors"))
+    except RuntimeError as error:
+        raise BundleError(
+            f"{folder}: the head does not fit the task {info.task!r} that is installed: {error}",
+            hint=f"it was written with {info.versions}",
+        ) from error
+    encoder = TextEncoder.from_file(folder / BACKBONE_FOLDER / "tokenizer.json", info.encoding)
+    return Checkpoint(info, instance, backbone.eval(), head.eval(), encoder)
+
+
+def load_state(folder: Path) -> tuple[dict[str, Tensor], StateRecord]:
+    """Load what `save_checkpoint` was given as `state`; BundleError when there is none."""
+    path = folder / "state.json"
+    try:
+        return _load(folder / "state.safetensors"), msgspec.json.decode(
+            path.read_bytes(), type=StateRecord
+        )
+    except (OSError, msgspec.DecodeError) as error:
+        raise BundleError(
+            f"{path}: no state to go on from: {error}", hint="resume from the last/ of a run"
+        ) from error
+
+
+def read_info(folder: Path) -> CheckpointInfo:
+    """Read checkpoint.json; BundleError when it is missing, damaged or of another format."""
+    path = folder / RECORD_FILE
+    try:
+        data = path.read_bytes()
+        number = msgspec.json.decode(data, type=dict[str, Any]).get("format")
+        if number != FORMAT:
+            raise BundleError(
+                f"{path}: format {number!r}, this lmtool reads {FORMAT}",
+                hint="pip install --upgrade lmtool",
+            )
+        return msgspec.json.decode(data, type=CheckpointInfo)
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: no checkpoint: {error.strerror}",
+            hint="a checkpoint is a folder that lmtool train wrote, such as RUN/best",
+        ) from error
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{path}: damaged: {error}") from error
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """Return the folder, or the complete one beside it that a crash kept from its name.
+
+    A run that dies in the instant between two renames leaves the new checkpoint under a
+    temporary name, and the old one too.
+    """
+    if (folder / RECORD_FILE).is_file():
+        return folder
+    beside = [p for p in folder.parent.glob(f".{folder.name}.*") if (p / RECORD_FILE).is_file()]
+    if not folder.exists() and beside:
+        return min(beside, key=lambda p: p.suffix == ".old")
+    return folder
+
+
+def recover_checkpoint(folder: Path) -> bool:
+    """Tidy up after a crash: give a complete checkpoint its name back, remove torn ones.
+
+    Returns whether there is a checkpoint. Only for the process that writes the folder.
+    """
+    found = find_checkpoint(folder)
+    if found != folder:
+        found.rename(folder)
+    for torn in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(torn, ignore_errors=True)
+    return (folder / RECORD_FILE).is_file()
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{path}: damaged or missing: {error}") from error
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file is on the disk, so that a power cut cannot tear what was renamed."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

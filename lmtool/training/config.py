@@ -1,0 +1,187 @@
+"""The configuration of a training run: flags, keys of a TOML file, and what `train` is given."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from ..errors import UsageError
+from ..tasks import Opt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How to train an encoder task. Every field is a flag of `lmtool train` and a TOML key."""
+
+    task: Annotated[str, Opt("The task to train, as `lmtool plugins` lists it")]
+    data: Annotated[tuple[str, ...], Opt("Files of documents with gold layers")]
+    base: Annotated[
+        str, Opt("Encoder to start from: a Hugging Face folder or hub name, or a checkpoint")
+    ]
+    out: Annotated[str, Opt("Folder of the run, for checkpoints, metrics and config.toml")]
+    dev: Annotated[tuple[str, ...], Opt("Files of documents to evaluate on")] = ()
+    dev_share: Annotated[
+        float, Opt("Share of the data to evaluate on when there is no --dev", 0, 0.9)
+    ] = 0.1
+
+    epochs: Annotated[int, Opt("Times to go through the data", 1)] = 5
+    max_steps: Annotated[int, Opt("Stop after this many steps (0: after the epochs)", 0)] = 0
+    batch_tokens: Annotated[int, Opt("Tokens of a batch, with padding", 1)] = 2048
+    accumulate: Annotated[int, Opt("Batches of a step", 1)] = 1
+
+    optimizer: Annotated[
+        Literal["adamw", "sgd", "adafactor"], Opt("Optimizer; sgd has momentum 0.9")
+    ] = "adamw"
+    lr: Annotated[float, Opt("Highest learning rate of the encoder", 0)] = 5e-5
+    head_lr: Annotated[float, Opt("Highest learning rate of the head", 0)] = 5e-4
+    weight_decay: Annotated[float, Opt("Weight decay; biases and norms have none", 0)] = 0.01
+    warmup: Annotated[float, Opt("Share of the steps in which the rates rise", 0, 1)] = 0.1
+    decay: Annotated[
+        Literal["linear", "cosine", "constant"], Opt("How the rates fall afterwards")
+    ] = "linear"
+    clip: Annotated[float, Opt("Largest norm of the gradients (0: no limit)", 0)] = 1.0
+    dropout: Annotated[
+        float | None, Opt("Dropout inside the encoder (default: the encoder's own)", 0, 0.9)
+    ] = None
+
+    max_tokens: Annotated[int, Opt("Longest window in tokens", 3)] = 128
+    language: Annotated[str, Opt("Language of the sentence splitter (ISO 639-1)")] = "en"
+    shapes: Annotated[bool, Opt("Give the encoder the case shape of each word")] = False
+    lower_share: Annotated[
+        float, Opt("Share of the documents to lower-case, chosen anew in each epoch", 0, 1)
+    ] = 0.0
+    labels: Annotated[
+        dict[str, list[str]] | None,
+        Opt("Labels by layer (default: those of the training data)"),
+    ] = None
+    options: Annotated[
+        dict[str, Any], Opt("Options of the task that the model has as its defaults")
+    ] = field(default_factory=dict)
+
+    eval_every: Annotated[int, Opt("Steps between evaluations (0: each epoch)", 0)] = 0
+    save_every: Annotated[
+        int, Opt("Steps between saves (0: at evaluations); a killed run goes on from the last", 0)
+    ] = 0
+    patience: Annotated[int, Opt("Evaluations without gain after which to stop (0: never)", 0)] = 3
+
+    seed: Annotated[int, Opt("Seed of everything random", 0)] = 0
+    precision: Annotated[
+        Literal["auto", "no", "bf16", "fp16"],
+        Opt("Mixed precision; auto is bf16 where the hardware is faster with it"),
+    ] = "auto"
+    device: Annotated[str, Opt("Device: auto, cpu, cuda, cuda:N or mps")] = "auto"
+    threads: Annotated[int, Opt("CPU threads (0: all cores)", 0)] = 0
+
+    def __post_init__(self) -> None:
+        """Raise UsageError when a number is out of its range."""
+        for name, option in config_options().items():
+            value = getattr(self, name)
+            if isinstance(value, int | float):
+                _check_range(name, value, option)
+        if not self.data:
+            raise UsageError("data: no files to train on", hint="name at least one file")
+
+
+def config_options() -> dict[str, Opt]:
+    """Return the `Opt` of every field of TrainConfig, by name."""
+    hints = typing.get_type_hints(TrainConfig, include_extras=True)
+    return {f.name: hints[f.name].__metadata__[0] for f in dataclasses.fields(TrainConfig)}
+
+
+def make_config(values: Mapping[str, Any], where: str = "") -> TrainConfig:
+    """Return a configuration from decoded TOML or flags.
+
+    Raises UsageError, naming the key and `where` (a file), for an unknown or missing key, a
+    value of the wrong type and a number out of range.
+    """
+    prefix = f"{where}: " if where else ""
+    names = [f.name for f in dataclasses.fields(TrainConfig)]
+    for name in values:
+        if name not in names:
+            raise UsageError(
+                f"{prefix}unknown key {name!r}", hint=f"the keys are: {', '.join(names)}"
+            )
+    try:
+        return msgspec.convert(dict(values), TrainConfig)
+    except msgspec.ValidationError as error:
+        text, _, at = str(error).partition(" - at `$.")
+        key = at.rstrip("`")
+        raise UsageError(f"{prefix}{key}: {text}" if key else f"{prefix}{text}") from None
+    except UsageError as error:
+        raise UsageError(f"{prefix}{error.message}", error.hint) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the keys of a TOML file, unchecked; UsageError when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Return the configuration in a TOML file; UsageError names the file and the key."""
+    return make_config(read_toml(path), str(path))
+
+
+def format_config(config: TrainConfig) -> str:
+    """Return a configuration as TOML with each key's help as a comment; None is left out."""
+    lines = ["# Start this training again with: lmtool train --config FILE"]
+    tables = []
+    for name, option in config_options().items():
+        value = getattr(config, name)
+        if isinstance(value, dict):
+            rows = [f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()]
+            tables += ["", f"[{name}]  # {option.help}", *rows]
+        elif value is not None:
+            lines.append(f"{name} = {_toml(value)}  # {option.help}")
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def absolute(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with absolute paths, so that it works from any folder.
+
+    A base that is not a folder here is a hub name and stays as it is.
+    """
+
+    def paths(files: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(Path(file).resolve()) for file in files)
+
+    return dataclasses.replace(
+        config,
+        data=paths(config.data),
+        dev=paths(config.dev),
+        base=str(Path(config.base).resolve()) if Path(config.base).is_dir() else config.base,
+        out=str(Path(config.out).resolve()),
+    )
+
+
+def _check_range(name: str, value: float, option: Opt) -> None:
+    low, high = option.minimum, option.maximum
+    if (low is not None and value < low) or (high is not None and value > high):
+        limits = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+        raise UsageError(f"{name}: {value} is out of range, it must be {limits}")
+
+
+def _toml(value: Any) -> str:
+    """Return a value in TOML: booleans, numbers, strings, and arrays and tables of them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):  # a JSON string is a TOML string, but for DEL
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, Mapping):
+        items = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
+        return f"{{ {items} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return repr(value)

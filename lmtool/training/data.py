@@ -1,0 +1,94 @@
+"""The documents of a run: read from files, with a dev part split off where none is given."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..bundles import sha256
+from ..documents import Document
+from ..errors import DataError, UsageError
+from ..inputs import FileSource, expand_inputs
+from ..sources import BadRecord, ReadOptions
+from .config import TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The documents to train and to evaluate on, what could not be read, and the files."""
+
+    train: list[Document]
+    dev: list[Document]
+    bad: list[BadRecord]
+    hashes: dict[str, str]
+    """sha256 by file name."""
+
+    def refuse_bad(self) -> None:
+        """Raise DataError when a record could not be read."""
+        if self.bad:
+            first = self.bad[0]
+            more = f" (and {len(self.bad) - 1} more)" if len(self.bad) > 1 else ""
+            raise DataError(
+                f"{first.path}:{first.line}: {first.reason}{more}",
+                hint=first.hint or "mend the records; lmtool data check lists them",
+            )
+
+
+def read_data(config: TrainConfig) -> Data:
+    """Read the files of a configuration; without dev files, split `dev_share` off.
+
+    UsageError for a file that is not there or has no known format.
+    """
+    if "-" in (*config.data, *config.dev):
+        raise UsageError("training data cannot come from stdin", hint="write it to a file")
+    bad: list[BadRecord] = []
+    paths: list[Path] = []
+    train = list(_read(config.data, bad, paths))
+    dev = list(_read(config.dev, bad, paths))
+    if not config.dev:
+        train, dev = split(train, config.dev_share, config.seed)
+    return Data(train, dev, bad, _hashes(paths))
+
+
+def split(
+    documents: Sequence[Document], share: float, seed: int = 0
+) -> tuple[list[Document], list[Document]]:
+    """Split a share of the documents off; documents of one text stay together.
+
+    The choice depends on the texts and the seed, not on their order. A share above 0 gives at
+    least one document, and leaves at least one.
+    """
+    if share <= 0:
+        return list(documents), []
+
+    def place(text: str) -> bytes:
+        return hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).digest()
+
+    texts = sorted({document.text for document in documents}, key=place)
+    chosen = set(texts[: min(math.ceil(share * len(texts)), len(texts) - 1)])
+    return (
+        [document for document in documents if document.text not in chosen],
+        [document for document in documents if document.text in chosen],
+    )
+
+
+def _read(files: Sequence[str], bad: list[BadRecord], paths: list[Path]) -> Iterator[Document]:
+    """Yield the documents of the files; add bad records and the files' paths to the lists."""
+    for item in expand_inputs(files):
+        for record in item.reader.read(item.source, ReadOptions()):
+            if isinstance(record, Document):
+                yield record
+            else:
+                bad.append(record)
+        if isinstance(item.source, FileSource):
+            paths.append(Path(item.source.name))
+
+
+def _hashes(paths: Sequence[Path]) -> dict[str, str]:
+    """Return the sha256 of files by name, by the whole path where two have one name."""
+    n_named = Counter(path.name for path in set(paths))
+    return {str(p) if n_named[p.name] > 1 else p.name: sha256(p) for p in paths}

@@ -1,0 +1,66 @@
+"""A checkpoint as a model: PyTorch modules behind the interface of sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..models import BATCH_TOKENS, Model
+from ..tasks import make_options
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..signature import Signature
+    from .checkpoint import Checkpoint
+
+
+class TorchGraph:
+    """A module with a signature that runs on numpy arrays, in float32 and without gradients."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module = module
+        self.signature: Signature = module.signature  # type: ignore[assignment]
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What it runs on."""
+        return (f"PyTorch on {self._device}",)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run once in evaluation mode; the module's mode is left as it was."""
+        was_training = self.module.training
+        self.module.eval()
+        with torch.no_grad():
+            outputs = self.module(
+                **{
+                    name: torch.from_numpy(feeds[name]).to(self._device)
+                    for name in self.signature.input_names
+                }
+            )
+        self.module.train(was_training)
+        return {name: value.float().cpu().numpy() for name, value in outputs.items()}
+
+
+def model_from_checkpoint(
+    checkpoint: Checkpoint,
+    options: Mapping[str, Any] | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+) -> Model:
+    """Return a model that runs the checkpoint's modules, also while they are being trained."""
+    task = checkpoint.task
+    return Model(
+        task,
+        checkpoint.encoder,
+        TorchGraph(checkpoint.backbone),
+        {name: TorchGraph(module) for name, module in task.graphs(checkpoint.head).items()},
+        name=f"checkpoint {task.name}",
+        options=make_options(task.Options, options or {}),
+        batch_tokens=batch_tokens,
+    )

@@ -1,0 +1,337 @@
+"""What changes while training: weights, optimizer, random states and progress."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+
+from ..errors import BundleError, PluginError, UsageError
+from ..sessions import n_threads
+from ..signature import Signature
+from .backbone import Backbone
+from .batches import Batch, Example
+from .config import TrainConfig
+
+
+class Progress(msgspec.Struct, kw_only=True):
+    """How far a run is: what a resumed one goes on from."""
+
+    step: int = 0
+    """Steps done."""
+    epoch: int = 0
+    """The epoch of the next step, from 0."""
+    group: int = 0
+    """The next step's place in its epoch."""
+    best: float | None = None
+    """The best main metric so far."""
+    stale: int = 0
+    """Evaluations since the best one."""
+    n_losses: int = 0
+    """Steps since the last evaluation, those whose losses are summed up."""
+    seconds: float = 0.0
+    """Time that the run has taken, over all its parts."""
+
+    def advance(self, n_groups: int) -> None:
+        """Count a step in an epoch of so many."""
+        self.step += 1
+        self.n_losses += 1
+        self.group += 1
+        if self.group == n_groups:
+            self.epoch, self.group = self.epoch + 1, 0
+
+    def judge(self, score: float) -> bool:
+        """Take in the score of an evaluation and return whether it is the best so far."""
+        if self.best is not None and score <= self.best:
+            self.stale += 1
+            return False
+        self.best, self.stale = score, 0
+        return True
+
+    def is_stale(self, patience: int) -> bool:
+        """Whether so many evaluations have brought no gain; never when patience is 0."""
+        return 0 < patience <= self.stale
+
+
+class StateRecord(msgspec.Struct, kw_only=True):
+    """state.json: the part of a learner's state that is no tensor."""
+
+    progress: Progress
+    numpy_rest: tuple[int, int, float]
+    """Position, whether there is a cached normal number, and that number."""
+    python_gauss: float | None
+    threads: int
+    scaler: dict[str, float] | None = None
+
+
+class Network(nn.Module):
+    """Backbone and head with the loss behind them: one forward, so that DDP sees all of it."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self._backbone_inputs = backbone.signature.input_names
+        self._head_inputs: list[str] = signature_of(head).input_names
+
+    def forward(self, inputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+        """Return the loss, a scalar in float32."""
+        states = self.backbone(**{name: inputs[name] for name in self._backbone_inputs})
+        given = {**targets, "attention_mask": inputs["attention_mask"], **states}
+        outputs = self.head(**{name: given[name] for name in self._head_inputs})
+        with torch.autocast(inputs["attention_mask"].device.type, enabled=False):
+            outputs = {k: v.float() if v.is_floating_point() else v for k, v in outputs.items()}
+            loss: Tensor = self.head.loss(outputs, targets)  # type: ignore[operator]
+        return loss
+
+
+def signature_of(module: Any) -> Signature:
+    """Return the signature of a head or backbone; PluginError when it has none."""
+    signature = getattr(module, "signature", None)
+    if not isinstance(signature, Signature):
+        raise PluginError(
+            f"{type(module).__name__} has no signature",
+            hint="build_head returns a module with the attribute signature (lmtool.Signature)",
+        )
+    return signature
+
+
+class Learner:
+    """A network that learns: one call of `step` per group of batches.
+
+    `progress` is kept by the loop; `state` and `restore` take it along.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module, config: TrainConfig) -> None:
+        self.backbone = backbone
+        self.head = head
+        self.config = config
+        self.progress = Progress()
+        torch.set_num_threads(n_threads(config.threads))
+        self.accelerator = make_accelerator(config)
+        self._optimizer = make_optimizer(backbone, head, config)
+        self._network, self._prepared = self.accelerator.prepare(
+            Network(backbone, head), self._optimizer
+        )
+        self._network.train()
+        self.loss_sum = torch.zeros((), device=self.accelerator.device)
+        seed_all(config.seed + self.accelerator.process_index)
+
+    def groups(self, batches: Sequence[list[Example]]) -> list[list[list[Example]]]:
+        """Return the batches of each step of an epoch: those of this process.
+
+        The last group may be smaller; with several processes it is filled up with batches from
+        the start, so that all have as many.
+        """
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        size = self.config.accumulate * world
+        groups = [list(batches[i : i + size]) for i in range(0, len(batches), size)]
+        for group in groups:
+            group += batches[: -len(group) % world]
+        return [group[rank::world] for group in groups]
+
+    def step(self, batches: Sequence[Batch], rate: float) -> None:
+        """Take one step on a group of batches, with the learning rates times `rate`."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * rate
+        for index, batch in enumerate(batches):
+            is_last = index == len(batches) - 1
+            sync = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self._network)
+            with sync:
+                loss = self._network(self._move(batch.inputs), self._move(batch.targets))
+                loss = loss / len(batches)
+                self.accelerator.backward(loss)
+            self.loss_sum += loss.detach()
+        if self.config.clip:
+            self.accelerator.clip_grad_norm_(self._network.parameters(), self.config.clip)
+        self._prepared.step()
+        self._prepared.zero_grad()
+
+    def on_main(self, evaluate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what `evaluate` gives in the main process, in every process."""
+        if self.accelerator.num_processes == 1:
+            return evaluate()
+        scores = [evaluate() if self.accelerator.is_main_process else {}]
+        return broadcast_object_list(scores)[0]  # type: ignore[no-any-return]
+
+    def _move(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        device = self.accelerator.device
+        if device.type == "cuda":
+            return {k: v.pin_memory().to(device, non_blocking=True) for k, v in tensors.items()}
+        return {k: v.to(device) for k, v in tensors.items()}
+
+    def state(self) -> tuple[dict[str, Tensor], StateRecord]:
+        """Return what a resumed run needs beside the weights, as tensors and a record."""
+        tensors = {"loss_sum": self.loss_sum.cpu()}
+        for index, values in self._optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                if value is not None:
+                    tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).cpu().contiguous()
+        _, keys, *numpy_rest = np.random.get_state(legacy=True)
+        _, python_keys, gauss = random.getstate()
+        tensors["rng.torch"] = torch.get_rng_state()
+        tensors["rng.numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
+        tensors["rng.python"] = torch.tensor(python_keys)
+        if torch.cuda.is_available():
+            for index, tensor in enumerate(torch.cuda.get_rng_state_all()):
+                tensors[f"rng.cuda.{index}"] = tensor
+        scaler = self.accelerator.scaler
+        record = StateRecord(
+            progress=msgspec.structs.replace(self.progress),
+            numpy_rest=tuple(numpy_rest),  # type: ignore[arg-type]
+            python_gauss=gauss,
+            threads=torch.get_num_threads(),
+            scaler=scaler.state_dict() if scaler is not None else None,
+        )
+        return tensors, record
+
+    def restore(self, tensors: dict[str, Tensor], record: StateRecord) -> None:
+        """Go on from a state; BundleError when it is not one of this optimizer and network."""
+        states: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            if key.startswith("optimizer."):
+                _, number, name = key.split(".")
+                states.setdefault(int(number), {})[name] = tensor
+        try:
+            groups = self._optimizer.state_dict()["param_groups"]
+            self._optimizer.load_state_dict({"state": states, "param_groups": groups})
+            self.loss_sum = tensors["loss_sum"].to(self.accelerator.device)
+            torch.set_rng_state(tensors["rng.torch"])
+            keys = tensors["rng.numpy"].numpy().astype(np.uint32)
+            np.random.set_state(("MT19937", keys, *record.numpy_rest))
+            python_keys = tuple(tensors["rng.python"].tolist())
+            random.setstate((3, python_keys, record.python_gauss))
+            if torch.cuda.is_available():
+                for index in range(torch.cuda.device_count()):
+                    if (state := tensors.get(f"rng.cuda.{index}")) is not None:
+                        torch.cuda.set_rng_state(state, index)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise BundleError(
+                f"the saved state does not fit: {error}", hint="start the training anew"
+            ) from error
+        if self.accelerator.scaler is not None and record.scaler is not None:
+            self.accelerator.scaler.load_state_dict(record.scaler)
+        if not self.config.threads:
+            torch.set_num_threads(record.threads)  # sums in another order would differ
+        if self.accelerator.process_index:
+            seed_all(hash((self.config.seed, self.accelerator.process_index, record.progress.step)))
+        self.progress = msgspec.structs.replace(record.progress)
+
+
+def make_optimizer(backbone: Backbone, head: nn.Module, config: TrainConfig) -> Any:
+    """Return the optimizer, with one rate for the encoder and one for what is new.
+
+    New are the head and the embedding of case shapes. Tensors with fewer than two axes
+    (biases, norms) have no weight decay.
+    """
+    new = [*head.parameters()]
+    if backbone.shape_embedding is not None:
+        new += backbone.shape_embedding.parameters()
+    groups = []
+    for trained, lr in ((backbone.encoder.parameters(), config.lr), (new, config.head_lr)):
+        parameters = [p for p in trained if p.requires_grad]
+        for is_matrix in (True, False):
+            groups.append(
+                {
+                    "params": [p for p in parameters if (p.ndim >= 2) is is_matrix],
+                    "lr": lr,
+                    "initial_lr": lr,
+                    "weight_decay": config.weight_decay if is_matrix else 0.0,
+                }
+            )
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, fused=True)
+    if config.optimizer == "adafactor":
+        return torch.optim.Adafactor(groups)
+    return torch.optim.AdamW(groups, fused=True)
+
+
+def rate(step: int, n_steps: int, config: TrainConfig) -> float:
+    """Return what the learning rates are multiplied with at a step, counted from 0."""
+    n_warmup = math.ceil(config.warmup * n_steps)
+    if step < n_warmup:
+        return (step + 1) / n_warmup
+    if config.decay == "constant":
+        return 1.0
+    done = (step - n_warmup) / max(n_steps - n_warmup, 1)
+    return 1 - done if config.decay == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Return "no", "bf16" or "fp16"; auto is bf16 where the hardware multiplies it faster."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    if device.type == "cpu":
+        has_bf16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        return "bf16" if has_bf16 else "no"
+    return "no"
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """Return the accelerator for a device and precision; UsageError when it cannot be had."""
+    kind, _, number = config.device.partition(":")
+    is_there = {
+        "auto": True,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if kind not in is_there:
+        raise UsageError(
+            f"device: {config.device!r} is unknown", hint="choose auto, cpu, cuda, cuda:N or mps"
+        )
+    if not is_there[kind]:
+        raise UsageError(
+            f"device: this PyTorch ({torch.__version__}) has no {kind}",
+            hint="install PyTorch for it, or choose --device cpu",
+        )
+    if number:
+        torch.cuda.set_device(int(number))
+    if PartialState._shared_state and PartialState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)  # of an earlier run
+    state = PartialState(cpu=kind == "cpu")
+    precision = choose_precision(config.precision, state.device)
+    if precision == "fp16" and state.device.type == "cpu":
+        raise UsageError("precision: fp16 needs a GPU", hint="choose bf16, auto or no")
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    return Accelerator(cpu=kind == "cpu", mixed_precision=precision, kwargs_handlers=handlers)
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch."""
+    seed %= 2**32
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Let a GPU choose the algorithms that give the same bits each time; a CPU does anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    memory: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        memory.fill_uninitialized_memory = before[1]

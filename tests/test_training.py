@@ -1,0 +1,210 @@
+"""Training runs as a whole: they learn, and they resume bit for bit."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import training_kit as kit
+
+from lmtool.errors import DataError, UsageError
+from lmtool.training.checkpoint import load_checkpoint, load_state
+from lmtool.training.config import format_config
+from lmtool.training.inference import model_from_checkpoint
+from lmtool.training.run import prepare_run, resumed_config, train
+
+TIMES = ("seconds", "tokens_per_second")
+EVERYTHING = {
+    "epochs": 8,
+    "batch_tokens": 32,
+    "shapes": True,
+    "lower_share": 0.5,
+    "accumulate": 2,
+    "eval_every": 4,
+    "save_every": 3,
+    "patience": 2,
+    "weight_decay": 0.1,
+    "lr": 5e-4,
+}
+"""All that random states, progress and stopping early depend on."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    kit.write_base(folder / "base")
+    kit.write_documents(folder / "data.jsonl")
+    return folder
+
+
+def weights(run: Path) -> dict[str, bytes]:
+    """The bytes of all tensors that a run left, but for states that hold times."""
+    return {str(p.relative_to(run)): p.read_bytes() for p in sorted(run.rglob("*.safetensors"))}
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+
+
+def test_eight_documents_are_learnt_by_heart(folder: Path, tmp_path: Path) -> None:
+    config = kit.config(folder, out=str(tmp_path / "run"), epochs=30, patience=0)
+    steps = list(train(config, task=kit.WordTagTask))
+    assert steps[-1].scores == {"documents": 8, "f1": 100.0}
+    assert [step.number for step in steps] == list(range(1, steps[0].total + 1))
+
+    checkpoint = load_checkpoint(tmp_path / "run" / "best", task=kit.WordTagTask)
+    assert checkpoint.info.metrics == {"documents": 8, "f1": 100.0}
+    document = model_from_checkpoint(checkpoint)("Marie Curie met Ada Lovelace in Rome .")
+    assert [(document.text[e.start : e.end], e.label) for e in document.entities or ()] == [
+        ("Marie Curie", "PER"), ("Ada Lovelace", "PER"), ("Rome", "LOC"),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> Path:
+    run = folder / "undisturbed"
+    steps = list(train(kit.config(folder, out=str(run), **EVERYTHING), task=kit.WordTagTask))
+    assert len(steps) > 8
+    return run
+
+
+@pytest.mark.parametrize("stop", [1, 4, 7])
+def test_an_abandoned_run_resumes_bit_for_bit(
+    stop: int, folder: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    config = kit.config(folder, out=str(tmp_path / "run"), **EVERYTHING)
+    steps = train(config, task=kit.WordTagTask)
+    list(itertools.islice(steps, stop))
+    steps.close()  # type: ignore[attr-defined]
+    list(train(config, resume=True, task=kit.WordTagTask))
+    assert weights(tmp_path / "run") == weights(undisturbed)
+    assert metrics(tmp_path / "run") == metrics(undisturbed)
+
+
+def test_a_killed_run_resumes_bit_for_bit(folder: Path, undisturbed: Path, tmp_path: Path) -> None:
+    config = kit.config(folder, out=str(tmp_path / "run"), **EVERYTHING)
+    (tmp_path / "config.toml").write_text(format_config(config))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, kit.__file__, str(tmp_path / "config.toml"), "5"]
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert load_state(tmp_path / "run" / "last")[1].progress.step == 4
+
+    list(train(resumed_config(tmp_path / "run"), resume=True, task=kit.WordTagTask))
+    assert weights(tmp_path / "run") == weights(undisturbed)
+    assert metrics(tmp_path / "run") == metrics(undisturbed)
+
+
+def test_a_finished_run_resumes_to_nothing(folder: Path, tmp_path: Path) -> None:
+    config = kit.config(folder, out=str(tmp_path / "run"), max_steps=2)
+    assert len(list(train(config, task=kit.WordTagTask))) == 2
+    before = weights(tmp_path / "run")
+    assert list(train(config, resume=True, task=kit.WordTagTask)) == []
+    assert weights(tmp_path / "run") == before
+
+
+def test_patience_stops_a_run_without_gain(folder: Path, tmp_path: Path) -> None:
+    config = kit.config(
+        folder, out=str(tmp_path / "run"), lr=0.0, head_lr=0.0, eval_every=1, patience=2
+    )
+    steps = list(train(config, task=kit.WordTagTask))
+    assert [step.is_best for step in steps] == [True, False, False]
+    assert steps[-1].is_last
+    assert list(train(config, resume=True, task=kit.WordTagTask)) == []
+
+
+def test_sigint_saves_and_raises(folder: Path, tmp_path: Path) -> None:
+    config = kit.config(folder, out=str(tmp_path / "run"))
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        for step in train(config, task=kit.WordTagTask):
+            done.append(step.number)
+            if step.number == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+    assert done == [1, 2]
+    assert load_state(tmp_path / "run" / "last")[1].progress.step == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_checkpoint_is_a_base(folder: Path, tmp_path: Path) -> None:
+    first = kit.config(folder, out=str(tmp_path / "first"), shapes=True, max_steps=3)
+    list(train(first, task=kit.WordTagTask))
+    last = str(tmp_path / "first" / "last")
+    second = kit.config(folder, out=str(tmp_path / "second"), base=last, shapes=True, max_steps=1,
+                        lr=0.0, warmup=0.0)  # fmt: skip
+    list(train(second, task=kit.WordTagTask))
+    for name in ("shapes.safetensors", "backbone/model.safetensors"):
+        assert (tmp_path / "second" / "last" / name).read_bytes() == Path(last, name).read_bytes()
+
+
+def test_without_dev_the_last_checkpoint_is_the_best(folder: Path, tmp_path: Path) -> None:
+    config = kit.config(folder, out=str(tmp_path / "run"), dev=[], dev_share=0.0, max_steps=2)
+    steps = list(train(config, task=kit.WordTagTask))
+    assert [step.scores for step in steps] == [None, None]
+    assert load_checkpoint(tmp_path / "run" / "best", task=kit.WordTagTask).info.step == 2
+
+
+def test_bf16_trains(folder: Path, tmp_path: Path) -> None:
+    config = kit.config(folder, out=str(tmp_path / "run"), precision="bf16", epochs=30)
+    assert list(train(config, task=kit.WordTagTask))[-1].scores == {"documents": 8, "f1": 100.0}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adafactor"])
+def test_other_optimizers_learn_and_resume(optimizer: str, folder: Path, tmp_path: Path) -> None:
+    changes = {"optimizer": optimizer, "max_steps": 6, "save_every": 2, "lr": 0.01}
+    for name in ("whole", "cut"):
+        config = kit.config(folder, out=str(tmp_path / name), **changes)
+        steps = train(config, task=kit.WordTagTask)
+        losses = [step.loss for step in itertools.islice(steps, 3 if name == "cut" else 6)]
+        steps.close()  # type: ignore[attr-defined]
+        assert losses[-1] < losses[0]
+    list(train(config, resume=True, task=kit.WordTagTask))
+    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+
+
+def test_a_folder_in_the_way_is_a_usage_error(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UsageError, match="exists and is not empty"):
+        prepare_run(kit.config(folder, out=str(tmp_path)), task=kit.WordTagTask)
+
+
+def test_a_run_is_resumed_as_it_was(folder: Path, tmp_path: Path) -> None:
+    config = kit.config(folder, out=str(tmp_path / "run"), max_steps=1)
+    list(train(config, task=kit.WordTagTask))
+    other = kit.config(folder, out=str(tmp_path / "run"), max_steps=1, lr=1.0)
+    with pytest.raises(UsageError, match=r"^lr: the run in .* has 0.002, not 1.0"):
+        prepare_run(other, resume=True, task=kit.WordTagTask)
+
+
+def test_changed_data_are_not_resumed_on(folder: Path, tmp_path: Path) -> None:
+    data = kit.write_documents(tmp_path / "data.jsonl")
+    config = kit.config(folder, data=[data], out=str(tmp_path / "run"), max_steps=1)
+    list(train(config, task=kit.WordTagTask))
+    kit.write_documents(tmp_path / "data.jsonl", kit.SENTENCES[:4])
+    with pytest.raises(UsageError, match="data files have changed"):
+        prepare_run(config, resume=True, task=kit.WordTagTask)
+
+
+def test_a_bad_record_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"txt": "b"}\n')
+    config = kit.config(folder, data=[str(tmp_path / "bad.jsonl")], out=str(tmp_path / "run"))
+    with pytest.raises(DataError, match=r"bad.jsonl:2: no field 'text'"):
+        prepare_run(config, task=kit.WordTagTask)
+
+
+def test_data_without_gold_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "raw.jsonl").write_text('{"text": "a"}\n')
+    config = kit.config(folder, data=[str(tmp_path / "raw.jsonl")], out=str(tmp_path / "run"))
+    with pytest.raises(DataError, match="none of the 1 documents has gold for the task 'wordtag'"):
+        prepare_run(config, task=kit.WordTagTask)
