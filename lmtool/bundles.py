@@ -1,0 +1,249 @@
+"""Bundles: the folders that run. Written under a temporary name, read with their hashes checked.
+
+NAME/bundle.json          what it is (written last: a folder that has one is complete)
+NAME/*.onnx               the graphs of the task's head
+NAME/README.md            the model card
+NAME/backbone/            the backbone, or nothing where another bundle holds it:
+    backbone.json         its hash, signature and encoding
+    backbone.onnx, tokenizer.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from .errors import BundleError, UsageError
+from .signature import Signature
+
+if TYPE_CHECKING:
+    from .windows import Encoding
+
+FORMAT: Final = 1
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Versions(msgspec.Struct, frozen=True):
+    """What made a bundle: versions of lmtool, torch and so on, and of the data."""
+
+    code: dict[str, str] = {}
+    data: dict[str, str] = {}
+
+
+class BackboneInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """backbone.json. `hash` names the backbone: the sha256 over the hashes of its files."""
+
+    format: int = FORMAT
+    hash: str
+    precision: str
+    hidden_size: int
+    signature: Signature
+    encoding: dict[str, Any]
+    files: dict[str, str]
+    """sha256 by file name."""
+
+
+class GraphInfo(msgspec.Struct, frozen=True):
+    """A head's graph: its file and signature."""
+
+    file: str
+    signature: Signature
+
+
+class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """bundle.json."""
+
+    format: int = FORMAT
+    name: str
+    task: str
+    kind: str = "encoder"
+    labels: dict[str, list[str]]
+    options: dict[str, Any] = {}
+    graphs: dict[str, GraphInfo]
+    backbone: str
+    """The hash of the backbone, here or in another bundle."""
+    files: dict[str, str]
+    """sha256 by file name, of the bundle's own files."""
+    licence: str = ""
+    versions: Versions = Versions()
+    metrics: dict[str, Any] = {}
+    """The scores on the dev set before ("fp32") and after ("int8") quantization."""
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A bundle that was found and checked: its folder, the backbone's folder, both records."""
+
+    folder: Path
+    info: BundleInfo
+    backbone_folder: Path
+    backbone: BackboneInfo
+
+    @property
+    def encoding(self) -> Encoding:
+        """How texts become windows for this backbone."""
+        from .windows import Encoding
+
+        return msgspec.convert(self.backbone.encoding, Encoding)
+
+
+def models_folder() -> Path:
+    """Return where the user's bundles live: LMTOOL_MODELS, or the XDG data folder."""
+    if folder := os.environ.get("LMTOOL_MODELS"):
+        return Path(folder)
+    import platformdirs
+
+    return Path(platformdirs.user_data_path("lmtool")) / "models"
+
+
+def installed_bundles() -> dict[str, Path]:
+    """Return the bundles of the user's folder and of the loaded plugins, by name."""
+    from .plugins import registry
+
+    found = dict(registry().bundles())
+    folder = models_folder()
+    if folder.is_dir():
+        found |= {p.parent.name: p.parent for p in sorted(folder.glob("*/bundle.json"))}
+    return found
+
+
+def find_bundle(ref: str | Path) -> Path:
+    """Return the folder of a bundle, given as a folder or a name.
+
+    Names are looked up in the user's folder, then among lmtool's own, then in all plugins.
+    """
+    folder = Path(ref)
+    if (folder / "bundle.json").is_file():
+        return folder
+    name = str(ref)
+    if "/" in name or name.startswith("."):
+        reason = "no bundle.json in it" if folder.is_dir() else "no such folder"
+        raise BundleError(f"{ref}: {reason}", hint="a bundle is a folder that lmtool export wrote")
+    from .plugins import registry
+
+    for load in (lambda: None, registry().load_own, registry().load_all):
+        load()
+        if path := installed_bundles().get(name):
+            return path
+    if path := registry().first("lmtool_resolve_bundle", ref=name):
+        return Path(path)
+    raise BundleError(
+        f"no model {name!r}",
+        hint=f"there are: {', '.join(sorted(installed_bundles())) or 'none'} (lmtool models list)",
+    )
+
+
+def load_bundle(ref: str | Path, *, verify: bool = True) -> Bundle:
+    """Find a bundle and its backbone, and check format and hashes.
+
+    Raises BundleError when a file is missing, changed or of a newer format, or when a graph
+    refers to data outside the folder.
+    """
+    folder = find_bundle(ref)
+    info = _read(folder / "bundle.json", BundleInfo)
+    backbone_folder, backbone = _find_backbone(folder, info.backbone)
+    if verify:
+        for problem in problems(folder, info.files):
+            raise BundleError(problem, hint="export or install the bundle again")
+        for problem in problems(backbone_folder, backbone.files):
+            raise BundleError(problem, hint="export or install the bundle again")
+    return Bundle(folder, info, backbone_folder, backbone)
+
+
+def problems(folder: Path, files: dict[str, str]) -> Iterator[str]:
+    """Yield what is wrong with the files of a folder, given their sha256 by name."""
+    for name, digest in files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            yield f"{path}: leads out of the bundle"
+        elif not path.is_file():
+            yield f"{path}: missing"
+        elif sha256(path) != digest:
+            yield f"{path}: changed since it was written (sha256 differs)"
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def backbone_hash(files: dict[str, str]) -> str:
+    """Return the name of a backbone: a hash over the names and hashes of its files."""
+    lines = "".join(f"{name} {files[name]}\n" for name in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def writing(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside `folder` that takes its place when the block succeeds."""
+    if folder.exists() and not replace:
+        raise UsageError(f"{folder} exists", hint="choose another folder, or --overwrite")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if folder.exists():
+            old = temporary.with_name(temporary.name + ".old")
+            folder.rename(old)
+            temporary.rename(folder)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_record(path: Path, record: msgspec.Struct) -> None:
+    """Write a record as readable JSON."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        data = path.read_bytes()
+        number = msgspec.json.decode(data, type=dict[str, Any]).get("format")
+        if number != FORMAT:
+            raise BundleError(
+                f"{path}: format {number!r}, this lmtool reads {FORMAT}",
+                hint="pip install --upgrade lmtool",
+            )
+        return msgspec.json.decode(data, type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise BundleError(f"{path}: {error}", hint="export the bundle again") from error
+
+
+def _find_backbone(folder: Path, digest: str) -> tuple[Path, BackboneInfo]:
+    """Find the backbone with this hash: in the bundle, beside it, or in any installed bundle."""
+    from .plugins import registry
+
+    def candidates() -> Iterator[Path]:
+        yield folder
+        yield from sorted(folder.parent.iterdir())
+        yield from installed_bundles().values()
+        registry().load_own()
+        registry().load_all()
+        yield from installed_bundles().values()
+
+    for candidate in candidates():
+        path = candidate / "backbone" / "backbone.json"
+        if path.is_file():
+            info = _read(path, BackboneInfo)
+            if info.hash == digest:
+                return path.parent, info
+    raise BundleError(
+        f"{folder}: its backbone {digest[:12]} is in no installed bundle",
+        hint="install the bundle that it shares the backbone with, or export with the backbone",
+    )

@@ -1,0 +1,127 @@
+"""`lmtool data`: documents checked before training, and converted between formats."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..documents import Document
+from .console import note
+from .gold import read_all
+from .needs import TRAINING, need
+from .task import PARTLY_FAILED, summary, watch
+
+CHUNK = 1000
+"""Documents that are converted at a time."""
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add check and convert."""
+    app.command("check")(check)
+    app.command("convert")(convert)
+
+
+def check(
+    task: Annotated[str, typer.Argument(help="The task to train, as extract.")],
+    files: Annotated[list[str], typer.Argument(help="Documents with gold layers.")],
+    base: Annotated[
+        str, typer.Option(help="The encoder to start from, or a model: its tokenizer decides.")
+    ],
+    dev: Annotated[list[str] | None, typer.Option(help="Documents to evaluate on.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Longest window in tokens.", min=3)] = 128,
+    language: Annotated[str, typer.Option(help="Language of the sentences.")] = "en",
+) -> int:
+    """Count documents, windows and labels, and say what a training would not learn.
+
+    Exits with 3 when records cannot be read.
+    """
+    from ..models import task_of
+    from ..training.check import check_data, render_report
+    from ..windows import Encoding, TextEncoder
+
+    found = task_of(task, "data check")
+    encoding = Encoding(max_tokens=max_tokens, language=language)
+    encoder = TextEncoder(_tokenizer(base), encoding)
+    train, bad = read_all(files)
+    dev_documents, dev_bad = read_all(dev or [])
+    report = check_data(found.layers, encoder, train, dev_documents, bad + dev_bad)
+    print(render_report(report))
+    return PARTLY_FAILED if report.bad else 0
+
+
+def convert(
+    files: Annotated[list[str], typer.Argument(help="Files, folders or globs; - is stdin.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="File or folder to write.")],
+    format: Annotated[
+        str | None, typer.Option("--format", "-f", help="What to write (default: by suffix).")
+    ] = None,
+    input_format: Annotated[
+        str | None, typer.Option(help="What the files hold (default: by their suffix).")
+    ] = None,
+    text_field: Annotated[str, typer.Option(help="Field or column of the text.")] = "text",
+    whole_file: Annotated[
+        bool, typer.Option("--whole-file", help="Read a text file as one document.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first record that fails.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> int:
+    """Convert documents from one format to another; layers go along where the format has them."""
+    from ..formats import writer_for
+    from ..inputs import expand_inputs
+    from ..runs import RunOptions, run_files
+    from ..sources import ReadOptions
+
+    path = None if output == "-" else Path(output)
+    options = RunOptions(
+        writer=writer_for(str(path) if path else None, format),
+        read=ReadOptions(text_field, whole_file),
+        strict=strict,
+    )
+    inputs = expand_inputs(files, input_format, sys.stdin.buffer)
+    steps = run_files(_Nothing(), inputs, path or sys.stdout.buffer, options)
+    report = watch(steps, hidden=quiet)
+    if not quiet:
+        note(summary(report, path))
+    return PARTLY_FAILED if report.failed else 0
+
+
+def _tokenizer(base: str) -> Any:
+    """Return the tokenizer of a folder, of an installed model, or of an encoder's hub name."""
+    from tokenizers import Tokenizer
+
+    from ..bundles import installed_bundles, load_bundle
+
+    folder = Path(base)
+    if base in installed_bundles() or (folder / "bundle.json").is_file():
+        folder = load_bundle(base, verify=False).backbone_folder
+    if (folder / "tokenizer.json").is_file():
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    need("a tokenizer that is no tokenizer.json", TRAINING)
+    from ..training.backbone import load_tokenizer
+
+    return load_tokenizer(base)
+
+
+class _Nothing:
+    """Runs no model: documents come out as they went in."""
+
+    def chunks(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
+        """Cut the stream into chunks of one size."""
+        chunk = []
+        for document in documents:
+            chunk.append(document)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+    def annotate(self, documents: Sequence[Document]) -> list[Document]:
+        """Return the documents."""
+        return list(documents)

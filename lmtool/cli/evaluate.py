@@ -1,0 +1,109 @@
+"""`lmtool evaluate`: a model against documents with gold layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ..settings import settings
+from .choice import complete_models
+from .console import note, table
+from .gold import read_gold
+
+COLUMNS = ("precision", "recall", "f1", "support")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Name or folder of a model, or a checkpoint.", autocompletion=complete_models
+        ),
+    ],
+    files: Annotated[list[str], typer.Argument(help="Documents with gold layers.")],
+    input_format: Annotated[
+        str | None, typer.Option(help="What the files hold (default: by their suffix).")
+    ] = None,
+    format: Annotated[Literal["text", "json"], typer.Option(help="What to print.")] = "text",
+    worst: Annotated[int, typer.Option(help="Show this many of the worst documents.", min=0)] = 0,
+    confusion: Annotated[bool, typer.Option("--confusion", help="Show the confusion.")] = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, or a plugin's.")] = None,
+) -> None:
+    """Compare a model's output with documents that hold gold layers.
+
+    Prints precision, recall and F1 by label.
+    """
+    from .. import evaluation
+    from ..models import load
+
+    documents = list(read_gold(files, input_format))
+    loaded = load(model, device=device or settings().device, threads=settings().threads)
+    gold, predicted = evaluation.annotate_again(loaded, documents)
+    report = {"documents": len(gold), **loaded.task.score(gold, predicted)}
+    pairs = evaluation.worst(report, gold, predicted, worst) if worst else []
+    if format == "json":
+        import msgspec
+
+        record = {key: value for key, value in report.items() if key != "errors"}
+        if pairs:
+            layers = loaded.task.layers
+            record["worst"] = [evaluation.pair_to_record(g, p, layers) for g, p in pairs]
+        print(msgspec.json.format(msgspec.json.encode(record), indent=1).decode())
+        return
+    print(scores_text(report))
+    if confusion and "confusion" in report:
+        print("\n" + confusion_text(report["confusion"]))
+    elif confusion:
+        note(f"the task {loaded.task.name!r} reports no confusion")
+    for number, (gold_document, predicted_document) in enumerate(pairs, 1):
+        print(f"\nworst {number}: document {gold_document.id or '(no id)'}")
+        print(_compared(gold_document, predicted_document))
+
+
+def scores_text(report: Mapping[str, Any]) -> str:
+    """Return a table of scores: a row for each label, then micro and macro, or plain figures."""
+    rows = [
+        (name, *(_figure(row.get(column)) for column in COLUMNS))
+        for name, row in [
+            *report.get("labels", {}).items(),
+            *((name, report[name]) for name in ("micro", "macro") if name in report),
+        ]
+    ]
+    if rows:
+        return f"{report['documents']:,} documents\n\n" + table(("label", *COLUMNS), rows)
+    figures = {key: value for key, value in report.items() if isinstance(value, int | float)}
+    return "\n".join(f"{key} {_figure(value)}" for key, value in figures.items())
+
+
+def confusion_text(confusion: Mapping[str, Any]) -> str:
+    """Return the confusion as a table: gold down, predicted across."""
+    names: Sequence[str] = confusion["labels"]
+    rows = [(name, *counts) for name, counts in zip(names, confusion["counts"], strict=True)]
+    return table(("gold \\ predicted", *names), rows)
+
+
+def _figure(value: Any) -> Any:
+    return _Score(value) if isinstance(value, float) else value
+
+
+class _Score(float):
+    def __str__(self) -> str:
+        return f"{self:.2f}"
+
+
+def _compared(gold: Any, predicted: Any) -> str:
+    """Return both views of a document below each other."""
+    from ..views import render, view
+
+    lines = []
+    for title, document in (("gold", gold), ("predicted", predicted)):
+        text = "\n".join(render(passage) for passage in view(document))
+        lines.append(f"  {title:<10} " + text.replace("\n", "\n             "))
+    return "\n".join(lines)

@@ -1,0 +1,127 @@
+"""Flags from dataclasses: each field becomes an option of a command, by name, type and help."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+
+from ..errors import PluginError
+from ..tasks import Opt
+
+Complete = Callable[..., list[str]]
+_KINDS = (bool, int, float, str, Path, list[str])
+
+
+def options_from(
+    cls: type[Any],
+    *,
+    complete: Mapping[str, Complete] | None = None,
+    without: Collection[str] = (),
+    shorts: Mapping[str, str] | None = None,
+) -> list[inspect.Parameter]:
+    """Return an option for each field of a frozen dataclass, None where it is not given.
+
+    Fields are bool, int, float, str, Path, Literal or tuple[str, ...], each alone or with None.
+    `Annotated[…, Opt(…)]` gives help and bounds. `complete` is what shell completion offers, by
+    `Opt.values`, and `shorts` a short flag, by name.
+    """
+    hints = typing.get_type_hints(cls, include_extras=True)
+    parameters = []
+    for field in dataclasses.fields(cls):
+        if field.name in without:
+            continue
+        kind, opt = _split(hints[field.name])
+        plain = list[str] if _is_tuple(kind) else kind
+        if plain not in _KINDS and get_origin(kind) is not Literal:
+            raise PluginError(
+                f"{cls.__module__}.{cls.__qualname__}.{field.name}: no flag can be made of {kind}",
+                hint="use bool, int, float, str, Path, Literal or tuple[str, ...]",
+            )
+        flag = "--" + field.name.replace("_", "-")
+        short = (shorts or {}).get(field.name)
+        info = typer.Option(
+            f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
+            *([short] if short else []),
+            help=opt.help + _default(field),
+            min=opt.minimum if kind in (int, float) else None,
+            max=opt.maximum if kind in (int, float) else None,
+            show_default=False,
+            metavar="A,B,…" if opt.values else None,
+            autocompletion=(complete or {}).get(opt.values or ""),
+        )
+        parameters.append(_parameter(field.name, Annotated[plain | None, info], None))
+    return parameters
+
+
+def given(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the dataclass that were given, in the types that it declares."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    found = {}
+    for field in dataclasses.fields(cls):
+        value = values.get(field.name)
+        if value is not None:
+            is_tuple = _is_tuple(_split(hints[field.name])[0])
+            found[field.name] = _parts(value) if is_tuple else value
+    return found
+
+
+def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a function, annotations evaluated."""
+    return list(inspect.signature(function, eval_str=True).parameters.values())
+
+
+def command_function(
+    run: Callable[[dict[str, Any]], Any], parameters: list[inspect.Parameter], doc: str
+) -> Callable[..., Any]:
+    """Return a function with these parameters, for Typer, that calls `run` with their values."""
+
+    def command(**values: Any) -> Any:
+        return run(values)
+
+    keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in keywords}
+    command.__doc__ = doc
+    return command
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, keyword, default=default, annotation=annotation)
+
+
+def _split(hint: Any) -> tuple[Any, Opt]:
+    """Return the type without Annotated and None, and its Opt."""
+    opt = Opt("")
+    if get_origin(hint) is Annotated:
+        hint, *extras = get_args(hint)
+        opt = next((extra for extra in extras if isinstance(extra, Opt)), opt)
+    if get_origin(hint) in (Union, types.UnionType):
+        rest = [arg for arg in get_args(hint) if arg is not type(None)]
+        hint = rest[0] if len(rest) == 1 else hint
+    return hint, opt
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple and get_args(kind) == (str, ...)
+
+
+def _parts(values: list[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    """Return how the help shows the default: not at all where there is none to speak of."""
+    if field.default in (dataclasses.MISSING, None, "", (), False):
+        return ""
+    if field.default is True:
+        return "  [default: yes]"
+    shown = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    return f"  [default: {shown}]"

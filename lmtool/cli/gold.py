@@ -1,0 +1,49 @@
+"""Documents with gold layers, read from the files that a command names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from ..documents import Document
+from ..errors import DataError
+from ..inputs import Input, expand_inputs
+from ..sources import BadRecord, ReadOptions
+
+
+def read_gold(files: Sequence[str], input_format: str | None = None) -> Iterator[Document]:
+    """Yield the documents of files; a record that cannot be read is a DataError."""
+    for item in expand_inputs(files, input_format):
+        yield from _documents(item)
+
+
+def read_all(
+    files: Sequence[str], input_format: str | None = None
+) -> tuple[list[Document], list[BadRecord]]:
+    """Return the documents of files, and the records that cannot be read."""
+    found = [
+        record
+        for item in expand_inputs(files, input_format)
+        for record in item.reader.read(item.source, ReadOptions())
+    ]
+    return (
+        [record for record in found if isinstance(record, Document)],
+        [record for record in found if isinstance(record, BadRecord)],
+    )
+
+
+def read_sets(files: Sequence[str], input_format: str | None = None) -> dict[str, list[Document]]:
+    """Return the documents of each file, by the file's name without suffixes."""
+    inputs = expand_inputs(files, input_format)
+    names = [PurePath(item.source.name).name.split(".")[0] for item in inputs]
+    if len(set(names)) < len(names):
+        names = [item.source.name for item in inputs]
+    return {name: list(_documents(item)) for name, item in zip(names, inputs, strict=True)}
+
+
+def _documents(item: Input) -> Iterator[Document]:
+    for found in item.reader.read(item.source, ReadOptions()):
+        if isinstance(found, BadRecord):
+            where = f"{found.path}:{found.line}: " if found.line else f"{found.path}: "
+            raise DataError(where + found.reason.removeprefix(f"{found.path}: "), found.hint)
+        yield found

@@ -1,0 +1,162 @@
+"""`lmtool models`: the bundles that are installed."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ..bundles import (
+    Bundle,
+    find_bundle,
+    installed_bundles,
+    load_bundle,
+    models_folder,
+    problems,
+)
+from ..errors import BundleError, NegativeResult, UsageError
+from ..plugins import registry
+from .choice import complete_models
+from .console import is_terminal, note, table
+
+Name = Annotated[
+    str,
+    typer.Argument(help="Name or folder of a model.", autocompletion=complete_models),
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add list, show, verify and remove."""
+    app.command("list")(list_models)
+    app.command("show")(show)
+    app.command("verify")(verify)
+    app.command("remove")(remove)
+
+
+def list_models(
+    format: Annotated[Literal["text", "json"], typer.Option(help="What to print.")] = "text",
+) -> None:
+    """List the installed models: name, task, size, labels, folder."""
+    registry().load_all()
+    rows = [_row(name, folder) for name, folder in sorted(installed_bundles().items())]
+    if format == "json":
+        import json
+
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    elif rows:
+        titles = ("name", "task", "MB", "labels", "folder")
+        cells = [(r["name"], r["task"], r["megabytes"], r["labels"], r["folder"]) for r in rows]
+        print(table(titles, [(*c[:3], _shortened(c[3]), c[4]) for c in cells]))
+    else:
+        note(f"no model is installed; they lie in {models_folder()}")
+
+
+def show(model: Name) -> None:
+    """Show a model's card and what its bundle.json says."""
+    bundle = load_bundle(_find(model), verify=False)
+    info = bundle.info
+    facts: list[tuple[str, Any]] = [
+        ("name", info.name),
+        ("task", info.task),
+        ("folder", bundle.folder),
+        ("megabytes", _megabytes(bundle)),
+        ("labels", "; ".join(f"{k}: {', '.join(v)}" for k, v in info.labels.items())),
+        ("options", ", ".join(f"{k}={v}" for k, v in info.options.items()) or "none"),
+        ("backbone", f"{info.backbone[:12]} ({bundle.backbone.precision})"),
+        ("licence", info.licence or "not stated"),
+        ("code", ", ".join(f"{k} {v}" for k, v in info.versions.code.items())),
+        ("data", ", ".join(f"{k} {v}" for k, v in info.versions.data.items())),
+    ]
+    print("\n".join(f"{name:<10} {value}".rstrip() for name, value in facts))
+    card = bundle.folder / "README.md"
+    if card.is_file():
+        print("\n" + card.read_text("utf-8").strip())
+
+
+def verify(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Models (default: all).", autocompletion=complete_models),
+    ] = None,
+) -> None:
+    """Check the files of models against their hashes; exit with 4 when one is damaged."""
+    registry().load_all()
+    names = models or sorted(installed_bundles())
+    if not names:
+        raise NegativeResult("no model is installed", hint=f"they lie in {models_folder()}")
+    n_damaged = 0
+    for name in names:
+        found = _problems(name)
+        n_damaged += bool(found)
+        print(f"{name}: {'; '.join(found) or 'ok'}")
+    if n_damaged:
+        raise BundleError(
+            f"{n_damaged} of {len(names)} models are damaged", hint="export or install them again"
+        )
+
+
+def remove(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a model from your own folder."""
+    folder = models_folder() / name
+    if Path(name).name != name or not (folder / "bundle.json").is_file():
+        others = installed_bundles() if Path(name).name == name else {}
+        owner = f"it comes with a plugin ({others[name]})" if name in others else "see models list"
+        raise UsageError(f"{name}: no model of this name in {models_folder()}", hint=owner)
+    if not yes:
+        if not is_terminal(sys.stdin):
+            raise UsageError("nobody to ask", hint="confirm with --yes")
+        typer.confirm(f"Remove {folder}?", abort=True, err=True)
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
+    note(f"removed {folder}")
+
+
+def _find(ref: str) -> Path:
+    registry().load_own()
+    return find_bundle(ref)
+
+
+def _row(name: str, folder: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "folder": str(folder)}
+    try:
+        bundle = load_bundle(folder, verify=False)
+    except BundleError as error:
+        return {**row, "task": "broken", "megabytes": 0.0, "labels": [], "error": error.message}
+    labels = sorted({label for names in bundle.info.labels.values() for label in names})
+    return {
+        **row,
+        "task": bundle.info.task,
+        "megabytes": _megabytes(bundle),
+        "labels": labels,
+    }
+
+
+def _problems(name: str) -> list[str]:
+    try:
+        bundle = load_bundle(_find(name), verify=False)
+    except BundleError as error:
+        return [error.message]
+    return [
+        *problems(bundle.folder, bundle.info.files),
+        *problems(bundle.backbone_folder, bundle.backbone.files),
+    ]
+
+
+def _megabytes(bundle: Bundle) -> float:
+    """Return the size of a model with its backbone, which it may share."""
+    folders = {bundle.folder, bundle.backbone_folder}
+    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    return round(sum(path.stat().st_size for path in files) / 1e6, 1)
+
+
+def _shortened(labels: list[str], most: int = 6) -> str:
+    more = f" … {len(labels)} in all" if len(labels) > most else ""
+    return ", ".join(labels[:most]) + more

@@ -1,0 +1,281 @@
+"""The command of a task, made from the task: its options as flags beside those of every run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from ..errors import PluginError, UsageError
+from ..settings import settings
+from ..tasks import EncoderTask, TextTask
+from .choice import complete_labels, complete_models
+from .console import has_colour, is_terminal, note, progress_bar, width
+from .flags import command_function, given, options_from, parameters_of
+
+if TYPE_CHECKING:
+    from ..inputs import Input
+    from ..runs import Progress
+    from ..sources import PathWriter, ReadOptions, Writer
+
+PARTLY_FAILED = 3
+BAR_AFTER = 0.5
+"""Seconds after which a bar is worth showing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFlags:
+    """The flags of every run over text."""
+
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, folders or globs; - or nothing with a pipe is stdin."),
+    ] = None
+    text: Annotated[str | None, typer.Option("--text", help="A text to run on.")] = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Name or folder of a model.", autocompletion=complete_models
+        ),
+    ] = None
+    output: Annotated[str | None, typer.Option("--output", "-o", help="File to write.")] = None
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="What to write: text (for people), jsonl, csv, tsv, conll … (default: by the "
+            "suffix of --output, else text on a terminal and jsonl in a pipe).",
+        ),
+    ] = None
+    input_format: Annotated[
+        str | None,
+        typer.Option("--input-format", help="What the files hold (default: by their suffix)."),
+    ] = None
+    text_field: Annotated[
+        str, typer.Option("--text-field", help="Field or column of the text.")
+    ] = "text"
+    whole_file: Annotated[
+        bool, typer.Option("--whole-file", help="Read a text file as one document.")
+    ] = False
+    encoding: Annotated[str, typer.Option("--encoding", help="Encoding of the files.")] = "utf-8"
+    errors: Annotated[
+        str | None, typer.Option("--errors", help="File for the records that failed.")
+    ] = None
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first record that fails.")
+    ] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = (
+        False
+    )
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto, cpu, cuda, or a plugin's.")
+    ] = None
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Threads (0: all cores).", min=0)
+    ] = None
+    batch_tokens: Annotated[
+        int | None, typer.Option("--batch-tokens", help="Padded tokens of a batch.", min=1)
+    ] = None
+    progress: Annotated[
+        bool | None, typer.Option("--progress/--no-progress", help="Show a bar on a terminal.")
+    ] = None
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but errors on stderr.")
+    ] = False
+
+
+def task_command(task: type[EncoderTask] | type[TextTask]) -> Callable[..., Any]:
+    """Return the function behind `lmtool TASK`, for Typer."""
+    if not issubclass(task, EncoderTask):
+        raise PluginError(f"task {task.name!r}: this lmtool runs no tasks for language models")
+    common = parameters_of(RunFlags)
+    names = {parameter.name for parameter in common}
+    own = options_from(task.Options, complete={"labels": complete_labels})
+    if taken := [parameter.name for parameter in own if parameter.name in names]:
+        raise PluginError(
+            f"task {task.name!r}: its option {taken[0]!r} is a flag of every task",
+            hint="the plugin must give it another name",
+        )
+
+    def run(values: dict[str, Any]) -> int:
+        flags = RunFlags(**{name: value for name, value in values.items() if name in names})
+        return run_task(task, flags, given(task.Options, values))
+
+    return command_function(run, own + common, task.summary)
+
+
+def run_task(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) -> int:
+    """Run a task's model over the inputs; return 3 where records failed, else 0."""
+    inputs = inputs_of(flags)
+    writer = _writer(flags)
+    read = read_options(flags)
+    model = _load(task, flags, options)
+
+    from ..runs import RunOptions, run_files
+
+    path = output_path(flags)
+    run = RunOptions(
+        writer=writer,
+        read=read,
+        errors=Path(flags.errors) if flags.errors else None,
+        resume=flags.resume,
+        strict=flags.strict,
+        fingerprint={"model": model.name, "options": repr(model.options), **_batches(flags)},
+    )
+    shows_text = path is None and is_terminal(sys.stdout)
+    progress = settings().progress if flags.progress is None else flags.progress
+    try:
+        report = watch(
+            run_files(model, inputs, path or sys.stdout.buffer, run),
+            hidden=flags.quiet or not progress or shows_text,
+        )
+    except KeyboardInterrupt:
+        if path is not None:
+            note(f"{path} is unfinished; the same command with --resume goes on")
+        raise
+    if (path is not None or report.failed) and not flags.quiet:
+        note(summary(report, path))
+    return PARTLY_FAILED if report.failed else 0
+
+
+def inputs_of(flags: RunFlags) -> list[Input]:
+    """Return the inputs: --text, or FILES, or what is piped in."""
+    from ..inputs import expand_inputs, text_input
+
+    if flags.text is not None:
+        if flags.files:
+            raise UsageError("FILES and --text at once", hint="give one of them")
+        return [text_input(flags.text)]
+    files = flags.files or (["-"] if _is_piped(sys.stdin) else [])
+    if not files:
+        raise UsageError(
+            "nothing to read: no FILES, no --text, and nothing is piped in",
+            hint='try --text "Tim Cook met Angela Merkel in Berlin.", name a file, or use a pipe',
+        )
+    stdin: BinaryIO | None = sys.stdin.buffer if sys.stdin is not None else None
+    return expand_inputs(files, flags.input_format, stdin)
+
+
+def read_options(flags: RunFlags) -> ReadOptions:
+    """Return how the flags want records read."""
+    import codecs
+
+    from ..sources import ReadOptions
+
+    try:
+        codecs.lookup(flags.encoding)
+    except LookupError:
+        raise UsageError(f"--encoding {flags.encoding}: no such encoding") from None
+    return ReadOptions(flags.text_field, flags.whole_file, flags.encoding)
+
+
+def output_path(flags: RunFlags) -> Path | None:
+    """Return the file to write, or None for stdout."""
+    return Path(flags.output) if flags.output and flags.output != "-" else None
+
+
+def watch(steps: Iterable[Progress], *, hidden: bool) -> Progress:
+    """Go through a run with a bar, and return its last step: the report."""
+    from ..runs import Progress
+
+    last = Progress()
+    with contextlib.ExitStack() as stack:
+        bar = None
+        for last in steps:
+            if bar is None and not hidden and last.seconds > BAR_AFTER:
+                hidden = True
+                bar = stack.enter_context(progress_bar("{task.description}"))
+                line = bar.add_task("") if bar else None
+            if bar is not None and line is not None:
+                text = f"{last.documents:,} documents, {_rate(last)}"
+                bar.update(
+                    line,
+                    description=text + (f", {last.failed:,} failed" if last.failed else ""),
+                    total=last.total_bytes,
+                    completed=last.done_bytes,
+                )
+    return last
+
+
+def summary(report: Progress, path: Path | None) -> str:
+    """Return the line that ends a run."""
+    where = f"{path}: " if path else ""
+    if report.was_complete:
+        return f"{where}complete already, nothing to do"
+    resumed = f" ({report.resumed:,} of an earlier run)" if report.resumed else ""
+    failed = f", {report.failed:,} failed" if report.failed else ""
+    times = f"in {report.seconds:.1f} s ({_rate(report)})"
+    documents = f"{report.documents:,} document{'' if report.documents == 1 else 's'}"
+    return f"{where}{documents}{resumed}{failed} {times}"
+
+
+def _rate(report: Progress) -> str:
+    rate = (report.documents - report.resumed) / max(report.seconds, 1e-3)
+    return f"{rate:,.0f} per second" if rate >= 10 else f"{rate:.1f} per second"
+
+
+def _writer(flags: RunFlags) -> Writer | PathWriter:
+    """Return the writer: by --format, by the suffix of --output, or by where stdout goes.
+
+    A .txt file gets the view, as a terminal does: bare texts would lose what the task found.
+    """
+    from ..compression import format_suffix
+
+    path = output_path(flags)
+    on_terminal = path is None and is_terminal(sys.stdout)
+    is_view = on_terminal or (path is not None and format_suffix(path.name) == ".txt")
+    name = flags.format or ("text" if is_view else None)
+    if name == "text":
+        from ..views import TextWriter
+
+        colour = path is None and has_colour(sys.stdout)
+        return TextWriter(colour=colour, width=width() if on_terminal else None)
+    from ..formats import writer_for
+
+    return writer_for(str(path) if path else None, name)
+
+
+def _load(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) -> Any:
+    from ..bundles import find_bundle
+    from ..models import load
+    from .choice import default_model, read_head
+
+    ref = flags.model or default_model(task.name)
+    if not (Path(ref) / "checkpoint.json").is_file():
+        folder = find_bundle(ref)
+        found = read_head(folder).task
+        if found != task.name:
+            raise UsageError(
+                f"--model {ref}: a model for {found!r}, not for {task.name!r}",
+                hint=f"run it with lmtool {found}",
+            )
+        ref = str(folder)
+    return load(
+        ref,
+        device=flags.device or settings().device,
+        threads=settings().threads if flags.threads is None else flags.threads,
+        batch_tokens=flags.batch_tokens or settings().batch_tokens,
+        **options,
+    )
+
+
+def _batches(flags: RunFlags) -> dict[str, str]:
+    return {"batch tokens": str(flags.batch_tokens or settings().batch_tokens)}
+
+
+def _is_piped(stream: Any) -> bool:
+    """Whether a stream is a pipe or a file: not a terminal, and not /dev/null, which is empty."""
+    if stream is None or is_terminal(stream):
+        return False
+    try:
+        return not stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # a stream in memory has no file number
+        return True

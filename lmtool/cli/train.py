@@ -1,0 +1,170 @@
+"""`lmtool train`: a model from labelled documents; the flags are the fields of TrainConfig."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from ..training.config import TrainConfig, make_config, read_toml
+from .console import note, progress_bar
+from .flags import command_function, options_from, parameters_of
+from .needs import TRAINING, need
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from ..training.loop import Step
+    from ..training.run import Run
+
+TABLES = ("labels", "options")
+"""Fields that hold a table: flags of the form NAME=VALUE."""
+
+EPILOG = (
+    "A run writes RUN/config.toml, which starts it again with --config, RUN/metrics.jsonl, "
+    "RUN/best and RUN/last. A run that was stopped goes on with: lmtool train --resume -o RUN"
+)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command."""
+    parameters = [
+        *parameters_of(_more)[:1],
+        *options_from(TrainConfig, without=("task", *TABLES), shorts={"out": "-o"}),
+        *parameters_of(_more)[1:],
+    ]
+    doc = "Train a model on documents that hold gold layers."
+    app.command("train", epilog=EPILOG)(command_function(_train, parameters, doc))
+
+
+def _more(
+    task: Annotated[str | None, typer.Argument(help="The task, as extract.")] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(help="Labels of a layer (default: those of the data).", metavar="LAYER=A,B"),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="A default of the task's options in the model.", metavar="NAME=VALUE"),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="A TOML file with these settings; flags have precedence.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the folder --out.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Hold the flags that are no fields of TrainConfig."""
+
+
+def _train(values: dict[str, Any]) -> int:
+    config = config_of(values)
+    need("lmtool train", TRAINING)
+    from ..training.check import render_report
+    from ..training.run import prepare_run
+
+    run = prepare_run(config, resume=values["resume"])
+    if not run.is_main or values["quiet"]:
+        for _ in run.train():
+            pass
+        return 0
+    note(render_report(run.report) + "\n")
+    try:
+        _watch(run)
+    except KeyboardInterrupt:
+        note(f"saved; lmtool train --resume -o {config.out} goes on")
+        raise
+    return 0
+
+
+def config_of(values: Mapping[str, Any]) -> TrainConfig:
+    """Return what flags say, above the --config file or the run that is resumed."""
+    flags = {
+        field.name: values[field.name]
+        for field in dataclasses.fields(TrainConfig)
+        if field.name not in TABLES and values.get(field.name) is not None
+    }
+    if values.get("labels"):
+        pairs = [_pair("--labels", text) for text in values["labels"]]
+        flags["labels"] = {layer: names.split(",") for layer, names in pairs}
+    if values.get("option"):
+        pairs = [_pair("--option", text) for text in values["option"]]
+        flags["options"] = {name: _toml_value(text) for name, text in pairs}
+    if path := values.get("config"):
+        return make_config({**read_toml(Path(path)), **flags}, path)
+    out = flags.get("out")
+    if values.get("resume") and out and (Path(out) / "config.toml").is_file():
+        from ..training.run import resumed_config
+
+        return dataclasses.replace(resumed_config(out), **flags)
+    required = [f.name for f in dataclasses.fields(TrainConfig) if _is_required(f)]
+    missing = [name for name in required if name not in flags]
+    if missing:
+        names = ["TASK" if name == "task" else f"--{name}" for name in missing]
+        raise UsageError(
+            f"missing: {', '.join(names)}",
+            hint="lmtool train extract --data train.jsonl --base ENCODER --out RUN, or --config",
+        )
+    return make_config(flags)
+
+
+def _watch(run: Run) -> None:
+    best = ""
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress_bar("{task.description}"))
+        line = bar.add_task("", total=run.n_steps, completed=run.first_step) if bar else None
+        for step in run.train():
+            if bar is not None and line is not None:
+                bar.update(line, completed=step.number, description=_state(step, run, bar))
+            if step.scores is not None:
+                scores = _scores(step)
+                best = scores if step.is_best else best
+                say = bar.console.print if bar else note
+                say(f"{scores}{'  (best)' if step.is_best else ''}")
+    folder = Path(run.config.out) / "best"
+    note(f"best: {best}" if best else "no documents to evaluate on")
+    note(f"{folder}: make it run with lmtool export {folder} -o FOLDER --dev FILE")
+
+
+def _state(step: Step, run: Run, bar: Progress) -> str:
+    """Return what stands beside the bar."""
+    done = step.number - run.first_step
+    elapsed = bar.tasks[0].elapsed or 0.0
+    left = int(elapsed / max(done, 1) * (step.total - step.number))
+    return (
+        f"step {step.number:,} of {step.total:,}, epoch {step.epoch}, loss {step.loss:.4f}, "
+        f"rate {step.lr:.1e}, {step.tokens_per_second:,.0f} tokens/s, "
+        f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
+    )
+
+
+def _scores(step: Step) -> str:
+    figures = {k: v for k, v in (step.scores or {}).items() if isinstance(v, float)}
+    shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+    return f"step {step.number:,}, epoch {step.epoch}: loss {step.loss:.4f}, {shown}"
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _pair(flag: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{flag} {text}: no NAME=VALUE")
+    return name, value
+
+
+def _toml_value(text: str) -> Any:
+    """Return a number, a truth value or a list as TOML has them, and else the text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

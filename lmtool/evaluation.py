@@ -1,0 +1,58 @@
+"""Evaluation: the same for a checkpoint in PyTorch and a bundle in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from .documents import Document, document_to_record
+from .errors import DataError
+from .models import Model
+
+
+def evaluate(model: Model, documents: Iterable[Document]) -> dict[str, Any]:
+    """Annotate documents that hold gold layers and compare; returns the task's report.
+
+    The report is what `task.score` gives, and "documents", their number. Raises DataError when
+    no document has a layer that the task writes.
+    """
+    gold, predicted = annotate_again(model, documents)
+    return {"documents": len(gold), **model.task.score(gold, predicted)}
+
+
+def annotate_again(
+    model: Model, documents: Iterable[Document]
+) -> tuple[list[Document], list[Document]]:
+    """Return the documents with gold, and what the model makes of them without it."""
+    layers = model.task.layers
+    gold = [d for d in documents if any(d.layer(name) is not None for name in layers)]
+    if not gold:
+        raise DataError(
+            f"no document has gold for the task {model.task.name!r}",
+            hint=f"it is read from: {', '.join(layers)} (see docs/documents.md)",
+        )
+    return gold, list(model.pipe(document.without_layers(layers) for document in gold))
+
+
+def worst(
+    report: dict[str, Any], gold: Sequence[Document], predicted: Sequence[Document], n: int
+) -> list[tuple[Document, Document]]:
+    """Return the n pairs (gold, predicted) with the most wrong items, the worst first."""
+    errors: list[int] = report["errors"]
+    order = sorted(range(len(errors)), key=lambda i: (-errors[i], i))
+    return [(gold[i], predicted[i]) for i in order[:n] if errors[i]]
+
+
+def report_to_json(report: dict[str, Any]) -> bytes:
+    """Return a report as JSON, without the error count of each document."""
+    kept = {key: value for key, value in report.items() if key != "errors"}
+    return msgspec.json.format(msgspec.json.encode(kept), indent=1)
+
+
+def pair_to_record(gold: Document, predicted: Document, layers: Sequence[str]) -> dict[str, Any]:
+    """Return a wrong document as a record: the prediction, and the gold under "gold"."""
+    record = document_to_record(predicted)
+    record["gold"] = {name: gold.layer(name) for name in layers}
+    return record

@@ -1,0 +1,209 @@
+"""Models: loaded bundles or checkpoints that annotate documents."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .batching import cut_batches, pad_windows
+from .bundles import BackboneInfo, Bundle, load_bundle
+from .documents import Coverage, Document
+from .errors import BundleError, PluginError
+from .plugins import registry
+from .sessions import GraphFile, Session, open_session
+from .tasks import EncoderTask, Graph, Part, make_options
+from .windows import TextEncoder, Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CHUNK_WINDOWS = 1024
+"""Windows that are sorted together: enough to pad little, few enough to stay small in memory."""
+
+BATCH_TOKENS = 2048
+"""Padded tokens of a micro-batch."""
+
+
+class Model:
+    """A task with its backbone and head, ready to annotate.
+
+    Call it with a text, or use `pipe` for a stream. `labels`, `options` (the task's Options) and
+    `providers` (what it runs on) can be read.
+    """
+
+    def __init__(
+        self,
+        task: EncoderTask,
+        encoder: TextEncoder,
+        backbone: Graph,
+        graphs: Mapping[str, Graph],
+        *,
+        name: str,
+        options: Any = None,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> None:
+        self.task = task
+        self.name = name
+        self.options = task.Options() if options is None else options
+        self.labels = task.labels
+        self.providers: tuple[str, ...] = getattr(backbone, "providers", ())
+        self.encoder = encoder
+        self._backbone = backbone
+        self.graphs = graphs
+        self._batch_tokens = batch_tokens
+
+    def __call__(self, text: str | Document) -> Document:
+        """Annotate one text and return its document."""
+        return self.annotate([_document(text)])[0]
+
+    def pipe(self, texts: Iterable[str | Document]) -> Iterator[Document]:
+        """Annotate a stream, in order, in constant memory."""
+        for chunk in self.chunks(map(_document, texts)):
+            yield from self.annotate(chunk)
+
+    @property
+    def fingerprint(self) -> str:
+        """What decides the output beside the input: the model, its options, the batch size."""
+        parts = (self.name, repr(self.options), str(self._batch_tokens), str(CHUNK_WINDOWS))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def chunks(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
+        """Cut a stream into chunks of about CHUNK_WINDOWS windows.
+
+        A chunk depends only on the documents from its first one on, so a run that is resumed
+        at a chunk computes the same batches, and the same bytes, as one that was not.
+        """
+        per_window = 2 * self.encoder.encoding.max_tokens  # characters, at the least
+        chunk: list[Document] = []
+        n_windows = 0
+        for document in documents:
+            chunk.append(document)
+            n_windows += 1 + len(document.text) // per_window
+            if n_windows >= CHUNK_WINDOWS:
+                yield chunk
+                chunk, n_windows = [], 0
+        if chunk:
+            yield chunk
+
+    def annotate(self, documents: Sequence[Document]) -> list[Document]:
+        """Annotate a chunk of documents and return them with the task's layers, in order."""
+        parts: list[list[Part]] = [[] for _ in documents]
+        n_read = [0] * len(documents)
+        pending: list[tuple[int, Window]] = []
+        for index, window in self.encoder.windows_of(document.text for document in documents):
+            pending.append((index, window))
+            n_read[index] += len(window.text)
+            if len(pending) >= 4 * CHUNK_WINDOWS:  # one long document fills many chunks
+                self._run(pending, parts)
+                pending = []
+        self._run(pending, parts)
+        annotated = []
+        for document, found, read in zip(documents, parts, n_read, strict=True):
+            layers = self.task.merge(document, found, self.options)
+            coverage = Coverage(len(document.text), read, len(found))
+            annotated.append(document.with_layers({**layers, "coverage": coverage}))
+        return annotated
+
+    def _run(self, pending: Sequence[tuple[int, Window]], parts: list[list[Part]]) -> None:
+        """Run windows, each distinct one once, and append their parts to their documents'."""
+        distinct: dict[tuple[str, bytes, bytes], int] = {}
+        slots = [distinct.setdefault(window.key, len(distinct)) for _, window in pending]
+        windows: list[Window] = [None] * len(distinct)  # type: ignore[list-item]
+        for slot, (_, window) in zip(slots, pending, strict=True):
+            windows[slot] = window
+        values: list[Any] = [None] * len(windows)
+        for batch in cut_batches([len(w.ids) for w in windows], self._batch_tokens):
+            for index, value in zip(batch, self._infer([windows[i] for i in batch]), strict=True):
+                values[index] = value
+        for slot, (index, window) in zip(slots, pending, strict=True):
+            parts[index].append(Part(window.start, values[slot]))
+
+    def hidden(self, windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
+        """Return the backbone's outputs for a micro-batch, and its attention mask.
+
+        `hidden` is float32 (batch, seq, hidden), where seq is the longest window's tokens.
+        """
+        inputs = pad_windows(windows)
+        return {**self._backbone.run(inputs), "attention_mask": inputs["attention_mask"]}
+
+    def _infer(self, windows: Sequence[Window]) -> list[Any]:
+        hidden = self.hidden(windows)
+        found = self.task.infer(self.graphs, hidden, windows, self.options)
+        if len(found) != len(windows):
+            raise PluginError(
+                f"task {self.task.name!r}: infer gave {len(found)} parts for {len(windows)} windows"
+            )
+        return found
+
+
+def load(
+    ref: str | Path,
+    *,
+    device: str = "auto",
+    threads: int = 0,
+    batch_tokens: int = BATCH_TOKENS,
+    **options: Any,
+) -> Model:
+    """Load a bundle (a name or a folder) or a training checkpoint (a folder, needs torch).
+
+    `options` are the task's; an unknown one is a UsageError. `threads` 0 means all cores.
+    """
+    if (Path(ref) / "checkpoint.json").is_file():
+        from .training.checkpoint import load_checkpoint
+        from .training.inference import model_from_checkpoint
+
+        return model_from_checkpoint(load_checkpoint(Path(ref)), options, batch_tokens)
+    bundle = load_bundle(ref)
+    task = task_of(bundle.info.task, str(ref))(bundle.info.labels)
+    open_graph = functools.partial(open_session, device=device, threads=threads)
+    return Model(
+        task,
+        TextEncoder.from_file(bundle.backbone_folder / "tokenizer.json", bundle.encoding),
+        backbone_session(bundle.backbone_folder, bundle.backbone, device, threads),
+        {
+            name: open_graph(GraphFile(bundle.folder / graph.file, graph.signature))
+            for name, graph in bundle.info.graphs.items()
+        },
+        name=_identity(bundle),
+        options=make_options(task.Options, options, bundle.info.options),
+        batch_tokens=batch_tokens,
+    )
+
+
+def task_of(name: str, where: str) -> type[EncoderTask]:
+    """Return the encoder task of this name; BundleError when no plugin has it."""
+    task = registry().task(name)
+    if task is None:
+        raise BundleError(
+            f"{where}: needs the task {name!r}, which no installed plugin has",
+            hint="install the plugin that made it (see lmtool plugins)",
+        )
+    if not issubclass(task, EncoderTask):
+        raise BundleError(f"{where}: {name!r} is a task for language models")
+    return task
+
+
+_sessions: dict[tuple[str, str, int], Session] = {}
+
+
+def backbone_session(folder: Path, info: BackboneInfo, device: str, threads: int) -> Session:
+    """Open a backbone; bundles that share one, by hash, share its session in this process."""
+    key = (info.hash, device, threads)
+    if key not in _sessions:
+        graph = GraphFile(folder / "backbone.onnx", info.signature)
+        _sessions[key] = open_session(graph, device, threads)
+    return _sessions[key]
+
+
+def _identity(bundle: Bundle) -> str:
+    digest = hashlib.sha256(msgspec.json.encode([bundle.info.files, bundle.backbone.hash]))
+    return f"{bundle.info.name} {digest.hexdigest()[:16]}"
+
+
+def _document(text: str | Document) -> Document:
+    return text if isinstance(text, Document) else Document(text=text)

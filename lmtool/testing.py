@@ -1,0 +1,192 @@
+"""The test kit, for this project and for plugins of others.
+
+`run_cli` runs a command line, `tiny_backbone` makes an encoder to train on in seconds, and
+`check_task` proves that a task keeps its contract. The last two need the `train` extra.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest import mock
+
+if TYPE_CHECKING:
+    from .documents import Document
+    from .tasks import EncoderTask
+
+__all__ = ["Result", "check_task", "run_cli", "tiny_backbone"]
+
+
+class Result(NamedTuple):
+    """What a command left behind."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def run_cli(
+    *arguments: object, stdin: str | bytes | None = None, env: Mapping[str, str] | None = None
+) -> Result:
+    """Run a command line in this process, as a shell would with its output in pipes.
+
+    `stdin` is piped in; without it there is nothing to read. `env` is added to the environment.
+    Settings and plugins are looked up anew.
+    """
+    from .cli.main import run
+    from .plugins import registry
+    from .settings import settings
+
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    given = _Terminal() if data is None else io.BytesIO(data)
+    out, err = io.BytesIO(), io.BytesIO()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, env or {}))
+        stack.enter_context(_fresh(settings.cache_clear, registry.cache_clear))
+        stack.enter_context(mock.patch("sys.stdin", io.TextIOWrapper(given, "utf-8")))
+        stdout = stack.enter_context(_captured("sys.stdout", out))
+        stderr = stack.enter_context(_captured("sys.stderr", err))
+        try:
+            code = run([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        stdout.flush()
+        stderr.flush()
+    return Result(code, out.getvalue().decode(), err.getvalue().decode())
+
+
+def tiny_backbone(
+    folder: Path,
+    texts: Sequence[str],
+    *,
+    hidden_size: int = 32,
+    layers: int = 2,
+    vocabulary: int = 1000,
+    seed: int = 0,
+) -> Path:
+    """Write a small BERT with random weights into a folder, for `--base`; return the folder.
+
+    Its cased WordPiece vocabulary is learnt from the texts; punctuation marks and Chinese
+    characters are words of their own. The same arguments give the same files.
+    """
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from .training.backbone import quiet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = _train_tokenizer(texts, vocabulary)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=2 * hidden_size,
+        max_position_embeddings=512,
+    )
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(seed)
+        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def check_task(
+    task: type[EncoderTask],
+    documents: Sequence[Document],
+    *,
+    base: Path | None = None,
+    tolerance: float = 1e-3,
+) -> None:
+    """Prove that a task keeps its contract, or raise an AssertionError that says what it breaks.
+
+    `documents` hold gold in the task's layers: a dozen short ones are enough. The task is
+    trained on them for some steps, on `base` (the folder of an encoder) or a tiny random one.
+    Proven is that:
+
+    - the class attributes are set, and the options become flags with defaults;
+    - labels are sorted, and "?" is neither one of them, nor trained on, nor scored;
+    - `score` of gold with gold is 100, also where it was read from JSON;
+    - gold -> `gold_parts` -> `merge` gives the gold, at the end of a long text too;
+    - the loss is a finite scalar that falls;
+    - PyTorch and ONNX agree within `tolerance`, and write the same layers;
+    - a window gets the same part alone, in a batch, and in a batch of another order;
+    - texts that are empty, long, white space, emoji, decomposed or Chinese work;
+    - only the task's own layers are written, and `text[start:end]` is each span's text.
+    """
+    from . import _checks
+
+    _checks.check_class(task)
+    _checks.check_options(task)
+    instance = _checks.check_labels(task, documents)
+    _checks.check_scores(instance, documents)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        texts = [document.text for document in documents]
+        base = base or tiny_backbone(folder / "base", [*texts, *_checks.ODD_TEXTS.values()])
+        encoder = _checks.encoder_of(base)
+        _checks.check_unknown(instance, encoder, documents)
+        _checks.check_round_trip(instance, encoder, documents)
+        checkpoint = _checks.train_briefly(instance, base, encoder, documents)
+        torch_model, model = _checks.check_export(checkpoint, folder, tolerance)
+        odd = _checks.odd_texts(encoder, documents)
+        _checks.check_texts(model, odd)
+        _checks.check_batches(model, [*texts[:32], *odd.values()], tolerance)
+        _checks.check_runs_agree(torch_model, model, documents)
+
+
+def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer: Any = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary,
+        special_tokens=special,
+        initial_alphabet=[chr(code) for code in range(0x21, 0x7F)],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[(token, special.index(token)) for token in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer
+
+
+class _Terminal(io.BytesIO):
+    """Stands for a terminal on which nobody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def _captured(name: str, target: io.BytesIO) -> Iterator[io.TextIOWrapper]:
+    stream = io.TextIOWrapper(target, "utf-8", write_through=True)
+    try:
+        with mock.patch(name, stream):
+            yield stream
+    finally:
+        stream.detach()
+
+
+@contextlib.contextmanager
+def _fresh(*clear: object) -> Iterator[None]:
+    """Empty caches before and after."""
+    for function in clear:
+        assert callable(function)
+        function()
+    try:
+        yield
+    finally:
+        for function in clear:
+            assert callable(function)
+            function()

@@ -1,0 +1,263 @@
+"""A task on the command line: inputs, outputs, formats, failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_bundle import write_tiny_bundle
+
+from lmtool.testing import Result, run_cli
+
+pytestmark = pytest.mark.usefixtures("home")
+TEXT = "Tim Cook met Angela Merkel in Berlin."
+FOUND = [("Tim Cook", "PER"), ("Angela Merkel", "PER"), ("Berlin", "LOC")]
+VIEW = "[Tim Cook PER] met [Angela Merkel PER] in [Berlin LOC].\n"
+
+Extract = Callable[..., Result]
+
+
+@pytest.fixture
+def extract(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Extract:
+    """Return `lmtool extract` with the tiny model as the only one."""
+    monkeypatch.setenv("LMTOOL_MODELS", str(tiny_bundle.parent))
+    monkeypatch.setenv("LMTOOL_MODEL_EXTRACT", "tiny-en")
+
+    def run(*arguments: object, stdin: str | bytes | None = None) -> Result:
+        return run_cli("extract", *arguments, stdin=stdin)
+
+    return run
+
+
+def found(line: str) -> list[tuple[str, str]]:
+    return [(e["text"], e["label"]) for e in json.loads(line)["entities"]]
+
+
+# ── inputs ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_text(extract: Extract) -> None:
+    result = extract("--text", TEXT)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert found(result.stdout) == FOUND
+
+
+@pytest.mark.parametrize("files", [[], ["-"]])
+def test_a_pipe(extract: Extract, files: list[str]) -> None:
+    result = extract(*files, stdin=f"{TEXT}\nin Berlin\n")
+    assert [found(line) for line in result.stdout.splitlines()] == [FOUND, [("Berlin", "LOC")]]
+
+
+def test_files(extract: Extract, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Berlin\n", "utf-8")
+    (tmp_path / "b.jsonl").write_text('{"id":7,"text":"Tim","more":[1]}\n', "utf-8")
+    result = extract(tmp_path / "a.txt", tmp_path / "b.jsonl")
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first["entities"][0]["text"] == "Berlin"
+    assert (second["id"], second["more"]) == (7, [1])
+
+
+def test_reading_flags(extract: Extract, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes('{"body":"Berlin, né"}\n'.encode("latin-1"))
+    result = extract(file, "--text-field", "body", "--encoding", "latin-1")
+    assert json.loads(result.stdout)["text"] == "Berlin, né"
+    whole = tmp_path / "a.txt"
+    whole.write_text("Tim\nin Berlin\n", "utf-8")
+    assert len(extract(whole, "--whole-file").stdout.splitlines()) == 1
+    assert extract(whole, "--input-format", "jsonl").exit_code == 3
+
+
+def test_nothing_to_read_says_what_to_do(extract: Extract) -> None:
+    result = extract()
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: nothing to read")
+    assert "--text" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["a.txt", "--text", "x"], "FILES and --text at once"),
+        (["no-such-file.txt"], "no-such-file.txt: no such file"),
+        (["--text", "x", "--encoding", "klingon"], "--encoding klingon: no such encoding"),
+        (["--text", "x", "--format", "klingon"], "--format klingon: no such format"),
+        (["--text", "x", "-o", "a.klingon"], "a.klingon"),
+        (["--text", "x", "--labels", "FOO"], "unknown label 'FOO'"),
+        (["--text", "x", "--device", "klingon"], "unknown device 'klingon'"),
+        (["--text", "x", "--resume"], "--resume does not work with a stream"),
+    ],
+)
+def test_wrong_use(extract: Extract, flags: list[str], message: str) -> None:
+    result = extract(*flags)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+# ── the model ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_options_of_the_task(extract: Extract) -> None:
+    assert found(extract("--text", TEXT, "--labels", "LOC").stdout) == FOUND[2:]
+    assert found(extract("--text", TEXT, "--labels", "LOC,PER").stdout) == FOUND
+    assert found(extract("--text", TEXT, "--threshold", "1").stdout) == []
+
+
+def test_a_folder_is_a_model(tiny_bundle: Path) -> None:
+    assert found(run_cli("extract", "--model", tiny_bundle, "--text", TEXT).stdout) == FOUND
+
+
+def test_no_model_is_4(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    result = run_cli("extract", "--model", "no-such-model", "--text", "x")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "no model 'no-such-model'" in result.stderr
+    assert run_cli("extract", "--model", tmp_path, "--text", "x").exit_code == 4
+
+
+def test_a_damaged_model_is_4(tmp_path: Path) -> None:
+    folder = write_tiny_bundle(tmp_path / "damaged")
+    with (folder / "head.onnx").open("ab") as file:
+        file.write(b"x")
+    result = run_cli("extract", "--model", folder, "--text", "x")
+    assert result.exit_code == 4
+    assert "head.onnx: changed since it was written" in result.stderr
+
+
+def test_a_model_of_another_task(tmp_path: Path) -> None:
+    folder = write_tiny_bundle(tmp_path / "other", task="roles")
+    result = run_cli("extract", "--model", folder, "--text", "x")
+    assert result.exit_code == 2
+    assert "a model for 'roles', not for 'extract'" in result.stderr
+
+
+def test_which_model_is_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path
+) -> None:
+    from lmtool.cli import choice
+
+    bundles: dict[str, Path] = {}
+    monkeypatch.setattr(choice, "installed_bundles", lambda: bundles)
+    other = write_tiny_bundle(tmp_path / "other", task="roles")
+    bundles |= {"mine": tiny_bundle, "roles-en": other, "damaged": tmp_path}
+    assert choice.default_model("extract") == "mine"
+    bundles |= {"names-en": tiny_bundle, "names-de": tiny_bundle}
+    assert choice.default_model("extract") == "names-en"
+    del bundles["names-en"]
+    with pytest.raises(choice.UsageError, match="2 models are installed") as caught:
+        choice.default_model("extract")
+    assert "--model" in caught.value.hint
+    bundles.clear()
+    with pytest.raises(choice.BundleError, match="no model for 'extract' is installed"):
+        choice.default_model("extract")
+
+
+# ── outputs ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_file_by_its_suffix_and_the_summary(extract: Extract, tmp_path: Path) -> None:
+    result = extract("--text", TEXT, "-o", tmp_path / "out.conll")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith(f"{tmp_path / 'out.conll'}: 1 document in 0.")
+    assert "Cook\tI-PER\n" in (tmp_path / "out.conll").read_text("utf-8")
+
+
+def test_quiet(extract: Extract, tmp_path: Path) -> None:
+    assert extract("--text", TEXT, "-o", tmp_path / "out.jsonl", "-q") == Result(0, "", "")
+
+
+def test_the_view(extract: Extract, tmp_path: Path) -> None:
+    assert extract("--text", TEXT, "--format", "text").stdout == VIEW
+    for flags in (["--format", "text"], []):
+        extract("--text", TEXT, "-o", tmp_path / "out.txt", *flags)
+        assert (tmp_path / "out.txt").read_text("utf-8") == VIEW
+
+
+def test_force_color(extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[" in extract("--text", TEXT, "--format", "text").stdout
+    assert found(extract("--text", TEXT).stdout) == FOUND
+    extract("--text", TEXT, "--format", "text", "-o", tmp_path / "out.txt")
+    assert (tmp_path / "out.txt").read_text("utf-8") == VIEW
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert extract("--text", TEXT, "--format", "text").stdout == VIEW
+
+
+def test_failed_records_are_3_and_kept(extract: Extract, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text":"Berlin"}\n{"no":"text"}\n{"text":"Tim"}\n', "utf-8")
+    result = extract(file, "-o", tmp_path / "out.jsonl", "--errors", tmp_path / "bad.jsonl")
+    assert result.exit_code == 3
+    assert "2 documents, 1 failed" in result.stderr
+    assert len((tmp_path / "out.jsonl").read_text("utf-8").splitlines()) == 2
+    assert "no field 'text'" in (tmp_path / "bad.jsonl").read_text("utf-8")
+    piped = extract(file)
+    assert piped.exit_code == 3
+    assert f"warning: {file}:2" in piped.stderr
+
+
+def test_strict_stops_at_the_first(extract: Extract, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"no":"text"}\n', "utf-8")
+    result = extract(file, "--strict")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith(f"error: {file}:1: ")
+
+
+def test_resume_of_a_complete_run(extract: Extract, tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("Berlin\n", "utf-8")
+    command = [file, "-o", tmp_path / "out.jsonl"]
+    extract(*command)
+    result = extract(*command, "--resume")
+    assert result.exit_code == 0
+    assert "complete already, nothing to do" in result.stderr
+
+
+# ── on a terminal ────────────────────────────────────────────────────────────────────────────
+
+
+def on_terminal(tiny_bundle: Path, *arguments: str, **variables: str) -> str:
+    """Run `lmtool extract` with stdout and stderr on a terminal of 40 columns."""
+    main, terminal = pty.openpty()
+    command = [sys.executable, "-m", "lmtool.cli.main", "extract", "--model", str(tiny_bundle)]
+    variables = {"COLUMNS": "40", "TERM": "xterm", **variables}
+    process = subprocess.Popen(
+        [*command, *arguments],
+        stdin=terminal, stdout=terminal, stderr=terminal, env={**os.environ, **variables},
+    )  # fmt: skip
+    os.close(terminal)
+    data = b""
+    while True:
+        try:
+            piece = os.read(main, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        data += piece
+    process.wait()
+    os.close(main)
+    return data.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_the_view(tiny_bundle: Path) -> None:
+    plain = on_terminal(tiny_bundle, "--text", TEXT, NO_COLOR="1")
+    assert plain == "[Tim Cook PER] met [Angela Merkel PER]\nin [Berlin LOC].\n\n"
+    assert on_terminal(tiny_bundle, "--text", TEXT, TERM="dumb") == plain
+    coloured = on_terminal(tiny_bundle, "--text", TEXT)
+    assert "\x1b[" in coloured
+    assert "Tim Cook" in coloured
+
+
+def test_a_terminal_without_input_gets_an_error(tiny_bundle: Path) -> None:
+    assert "nothing to read" in on_terminal(tiny_bundle)
+
+
+def test_a_terminal_gets_json_where_it_is_asked_for(tiny_bundle: Path) -> None:
+    assert found(on_terminal(tiny_bundle, "--text", TEXT, "--format", "jsonl")) == FOUND

@@ -1,0 +1,98 @@
+"""Who imports what: start-up stays light, and plugins use the public names of the core alone."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lmtool
+
+ROOT = Path(__file__).parent.parent
+PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir())
+HEAVY = ("numpy", "onnxruntime", "tokenizers", "torch", "transformers", "pydantic")
+
+
+def modules_after(*arguments: str, **variables: str) -> set[str]:
+    """Return the modules that a command line imports."""
+    code = (
+        "import json, sys\nfrom lmtool.cli.main import run\n"
+        "code = run(sys.argv[1:])\nsys.stdout.flush()\n"
+        "print('\\n' + json.dumps([code, sorted(sys.modules)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True, text=True, check=True, env={**os.environ, **variables},
+    )  # fmt: skip
+    exit_code, modules = json.loads(done.stdout.splitlines()[-1])
+    assert exit_code == 0, done.stderr
+    return set(modules)
+
+
+def own_imports(path: Path) -> list[tuple[str, list[str]]]:
+    """Return the modules, and the names out of them, that a file imports."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, []) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.append((node.module or "", [alias.name for alias in node.names]))
+    return found
+
+
+def test_help_is_light() -> None:
+    modules = modules_after("--help")
+    heavy = [*HEAVY, "msgspec", "rich", "importlib.metadata", "lmtool_extract", "lmtool_models_en"]
+    assert not modules.intersection(heavy)
+
+
+def test_help_of_a_task_is_light() -> None:
+    assert not modules_after("extract", "--help").intersection(HEAVY)
+
+
+def test_a_run_imports_no_training(tiny_bundle: Path) -> None:
+    modules = modules_after("extract", "--model", str(tiny_bundle), "--text", "Berlin")
+    assert "onnxruntime" in modules
+    heavy = ("torch", "transformers", "accelerate", "onnx", "pydantic", "rich", "pyarrow")
+    assert not modules.intersection(heavy)
+    assert "importlib.metadata" not in modules
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_plugins_import_public_names_and_not_each_other(plugin: Path) -> None:
+    others = {path.name for path in PLUGINS} - {plugin.name}
+    for file in plugin.rglob("*.py"):
+        for module, names in own_imports(file):
+            parts = module.split(".")
+            where = f"{file.relative_to(ROOT)} imports {module} {names}"
+            assert parts[0] not in others, where
+            if parts[0] == "lmtool":
+                assert not [n for n in (*parts, *names) if n.startswith("_")], where
+                assert parts[1:2] != ["cli"], where
+
+
+def test_the_core_imports_no_plugin() -> None:
+    names = {path.name for path in PLUGINS}
+    for file in (ROOT / "lmtool").rglob("*.py"):
+        for module, _ in own_imports(file):
+            assert module.split(".")[0] not in names, file
+
+
+def test_the_library_imports_no_command_line() -> None:
+    for file in (ROOT / "lmtool").glob("*.py"):
+        if file.name not in ("testing.py", "_checks.py"):  # the test kit runs command lines
+            modules = [module.split(".")[0] for module, _ in own_imports(file)]
+            assert "rich" not in modules or file.name == "views.py", file
+            text = file.read_text("utf-8")
+            assert "from .cli" not in text, file
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    names = [name for name in lmtool.__all__ if name != "__version__"]
+    assert names == sorted(names)
+    assert all(getattr(lmtool, name) is not None for name in names)
