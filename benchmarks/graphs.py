@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ N_ROWS = 256  # texts that fix the ranges
 N_COMPARED = 48
 AXES = ("batch", "seq")
 CONTRIB = "com.microsoft"
+LEVELS = {"none": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "all": "ORT_ENABLE_ALL"}
+STANDARD = ("Add", "Attention", "Gelu", "LayerNormalization", "MatMul", "QuantizeLinear")
 
 
 class Backbone(torch.nn.Module):
@@ -60,14 +63,13 @@ class Variant:
 
     name: str
     path: Path
-    level: str = "BASIC"
+    level: str = "basic"
 
     def open(self, threads: int, spin: bool = False) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        level = f"ORT_{'DISABLE' if self.level == 'NONE' else 'ENABLE'}_{self.level}"
-        level = level.replace("DISABLE_NONE", "DISABLE_ALL")
+        level = LEVELS[self.level]
         options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         return onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
@@ -91,16 +93,16 @@ def build_variants(name: str, folder: Path, rows: list[Feed]) -> tuple[Backbone,
     quantize_graph(fused, dynamic)
     quantize_graph(fused, fixed, rows)
     return module, [
-        Variant("plain fp32, as it is usually opened", plain, "ALL"),
-        Variant("eager attention, same", eager, "ALL"),
+        Variant("plain fp32, as it is usually opened", plain, "all"),
+        Variant("eager attention, same", eager, "all"),
         Variant("plain fp32, basic", plain),
-        Variant("fused fp32, all", fused, "ALL"),
+        Variant("fused fp32, all", fused, "all"),
         Variant("fused fp32, basic", fused),
-        Variant("quantize_dynamic on plain, all", common, "ALL"),
+        Variant("quantize_dynamic on plain, all", common, "all"),
         Variant("8-bit blocks on fused (MatMulNBits)", blocks),
-        Variant("int8 dynamic on fused, all", dynamic, "ALL"),
+        Variant("int8 dynamic on fused, all", dynamic, "all"),
         Variant("int8 dynamic on fused, basic", dynamic),
-        Variant("int8 fixed on fused, all", fixed, "ALL"),
+        Variant("int8 fixed on fused, all", fixed, "all"),
         Variant("int8 fixed on fused, basic", fixed),
     ]
 
@@ -176,7 +178,7 @@ def compare_speed(
     speeds: dict[str, list[float]] = {name: [] for name in sessions}
     for length in LENGTHS:
         feed = make_batch(stream, length, tokens)
-        runs = {n: (lambda s=s: s.run(None, feed)) for n, s in sessions.items()}
+        runs = {n: partial(s.run, None, feed) for n, s in sessions.items()}
         for name, seconds in time_in_turns(runs, clock).items():
             speeds[name].append(feed["input_ids"].size / seconds / 1000)
     base = speeds[variants[0].name]
@@ -198,7 +200,7 @@ def compare_results(
     yield "| graph, level | MB | load ms | cosine mean | 1% | least | largest difference | alone |"
     yield "|---|---|---|---|---|---|---|---|"
     for variant in variants:
-        load = time_in_turns({"load": lambda v=variant: v.open(1)}, clock)["load"]
+        load = time_in_turns({"load": partial(variant.open, 1)}, clock)["load"]
         session = variant.open(1)
         batched = [
             array[: len(text)]
@@ -227,21 +229,24 @@ def compare_workers(variant: Variant, stream: list[int], tokens: int) -> Iterato
     one, two, spinning = variant.open(1), variant.open(2), variant.open(2, spin=True)
     pool = ThreadPoolExecutor(2)
 
-    def step(session: Any, feed: Feed, with_work: bool) -> None:
+    def step(session: Any, work: bool, feed: Feed) -> None:
         hidden = session.run(None, feed)[0]
-        if with_work:  # a decoder in Python, some microseconds a token
+        if work:  # a decoder in Python, some microseconds a token
             _ = [i * 3 for i in range(hidden.shape[0] * hidden.shape[1] * 25)]
 
-    yield "| length, Python work | 1 run, 2 threads, spinning | same, no spinning | 2 runs, 1 thread |"
+    def go(apply: Callable[..., Any], session: Any, work: bool, feeds: list[Feed]) -> None:
+        list(apply(partial(step, session, work), feeds))
+
+    yield "| length, Python work | a run of 2 threads, spinning | not spinning | 2 runs of one |"
     yield "|---|---|---|---|"
     for work in (False, True):
         for length in LENGTHS[1:]:
             feeds = [make_batch(stream, length, tokens, seed) for seed in range(6)]
             size = sum(feed["input_ids"].size for feed in feeds)
-            runs: dict[str, Callable[[], Any]] = {
-                "spin": lambda: [step(spinning, f, work) for f in feeds],
-                "still": lambda: [step(two, f, work) for f in feeds],
-                "runs": lambda: list(pool.map(lambda f: step(one, f, work), feeds)),
+            runs = {
+                "spinning": partial(go, map, spinning, work, feeds),
+                "not spinning": partial(go, map, two, work, feeds),
+                "two runs": partial(go, pool.map, one, work, feeds),
             }
             seconds = time_in_turns(runs, time.perf_counter, 4)
             cells = " | ".join(f"{size / s / 1000:.1f} k" for s in seconds.values())
@@ -256,7 +261,7 @@ def compare_batches(variant: Variant, stream: list[int], clock: Any) -> Iterator
     yield "|---|" + "---|" * len(sizes)
     for length in (32, 128):
         feeds = {str(size): make_batch(stream, length, size) for size in sizes}
-        runs = {n: (lambda f=f: session.run(None, f)) for n, f in feeds.items()}
+        runs = {n: partial(session.run, None, f) for n, f in feeds.items()}
         seconds = time_in_turns(runs, clock, 4)
         cells = [f"{feeds[n]['input_ids'].size / s / 1000:.1f} k" for n, s in seconds.items()]
         yield f"| {length} | " + " | ".join(cells) + " |"
@@ -312,10 +317,10 @@ def compare_kernels(folder: Path, clock: Any) -> Iterator[str]:
     for index, (name, steps) in enumerate(kernels.items()):
         path = folder / f"kernel{index}"
         feed = _write_chain(path, steps, inputs)
-        feeds[name] = (Variant(name, path, "NONE").open(1), feed)
-    runs = {n: (lambda s=s, f=f: [s.run(None, f) for _ in range(8)]) for n, (s, f) in feeds.items()}
-    for name, seconds in time_in_turns(runs, clock, 9).items():
-        yield f"| {name} | {seconds / 8 * 1000:.2f} |"
+        feeds[name] = (Variant(name, path, "none").open(1), feed)
+    runs = {n: partial(s.run, None, f) for n, (s, f) in feeds.items()}
+    for name, seconds in time_in_turns(runs, clock, 30).items():
+        yield f"| {name} | {seconds * 1000:.2f} |"
 
 
 def _write_chain(path: Path, steps: list[Any], inputs: Feed) -> Feed:
@@ -339,9 +344,6 @@ def _write_chain(path: Path, steps: list[Any], inputs: Feed) -> Feed:
     opsets = [helper.make_opsetid("", 23), helper.make_opsetid(CONTRIB, 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=11), path)
     return {n: inputs[n] for n in fed}
-
-
-STANDARD = ("Add", "Attention", "Gelu", "LayerNormalization", "MatMul", "QuantizeLinear")
 
 
 def processor() -> str:

@@ -166,7 +166,8 @@ def run_trainer(
         n_tags = 1 + 2 * len(task.labels["entities"])
         arguments = transformers.TrainingArguments(
             output_dir=folder, disable_tqdm=True, report_to="none", num_train_epochs=100,
-            bf16=precision == "bf16", fp16=precision == "fp16", use_cpu=not torch.cuda.is_available(),
+            bf16=precision == "bf16", fp16=precision == "fp16",
+            use_cpu=not torch.cuda.is_available(),
         )  # fmt: skip
         trainer = transformers.Trainer(
             model=transformers.AutoModelForTokenClassification.from_pretrained(

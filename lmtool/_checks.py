@@ -402,17 +402,11 @@ def _with(item: Any, **changes: Any) -> Any:
 
 def _shifted(document: Document, filler: str) -> Document:
     """Return the document with `filler` before its text and every offset moved."""
-    layers = {name: document.layer(name) for name in LAYERS if name != "annotated"}
-    own = {name: value for name, value in document.fields.items()}
     record = {
-        **{name: _move(_plain(value), len(filler), name) for name, value in layers.items()},
-        **{name: _move(_plain(value), len(filler), name) for name, value in own.items()},
-        "text": filler + document.text,
+        name: value if name == "annotated" else _move(_plain(value), len(filler), name)
+        for name, value in document_to_record(document).items()
     }
-    present = {name: value for name, value in record.items() if value is not None}
-    if document.annotated is not None:
-        present["annotated"] = document.annotated
-    return document_from_record(present)
+    return document_from_record({**record, "text": filler + document.text})
 
 
 def _move(value: Any, by: int, name: str = "") -> Any:

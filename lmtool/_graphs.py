@@ -278,6 +278,9 @@ def _observe(
     model: ir.Model, values: list[ir.Value], rows: Iterable[Mapping[str, Array]]
 ) -> dict[str, Range]:
     """Run the graph on `rows` and note the ranges of `values` by name; empty without rows."""
+    feeds = list(rows)
+    if not feeds:
+        return {}
     seen: dict[str, list[Range]] = {}
     names = [_name(value) for value in values]
     with tempfile.TemporaryDirectory() as folder:
@@ -287,7 +290,7 @@ def _observe(
         _save(model, path)
         del model.graph.outputs[n_outputs:]
         session = _session(path)
-        for feed in rows:
+        for feed in feeds:
             for name, array in zip(names, session.run(names, dict(feed)), strict=True):
                 flat = array.reshape(-1, array.shape[-1])  # (token, channel)
                 few = flat[:: 1 + len(flat) // SAMPLE].copy()

@@ -48,7 +48,7 @@ def _scores(metrics: dict[str, Any]) -> str:
     )
     lines.append(
         _row(
-            "tokens per second, two cores",
+            "tokens per second where it was exported",
             [f"{metrics[p]['tokens_per_second']:,}" for p in precisions],
         )
     )

@@ -26,9 +26,9 @@ from .bundles import (
 from .cards import model_card
 from .documents import Document
 from .errors import DataError, NegativeResult, UsageError
-from .evaluation import evaluate
+from .evaluation import annotate_again
 from .models import Model
-from .sessions import GraphFile, OnnxSession
+from .sessions import GraphFile, OnnxSession, n_threads
 
 if TYPE_CHECKING:
     from .tasks import Graph
@@ -91,8 +91,7 @@ def export_bundle(
         reference = model_from_checkpoint(checkpoint)
         texts = {"": calibration} if calibration else dev
         rows = [
-            pad_windows([window])
-            for window in _some_windows(reference, texts, CALIBRATION_WINDOWS)
+            pad_windows([window]) for window in _some_windows(reference, texts, CALIBRATION_WINDOWS)
         ]
         _write_graphs(checkpoint, (exact, final, folder), options.precision, rows)
         models = {"fp32": _model(checkpoint, exact, folder)}
@@ -166,7 +165,9 @@ def _model(checkpoint: Checkpoint, backbone: Path, heads: Path) -> Model:
     signature: Any = checkpoint.backbone.signature
     session = OnnxSession(GraphFile(backbone / "backbone.onnx", signature), "cpu")
     graphs = open_heads(checkpoint, heads)
-    return Model(checkpoint.task, checkpoint.encoder, session, graphs, name="export")
+    return Model(
+        checkpoint.task, checkpoint.encoder, session, graphs, name="export", threads=n_threads()
+    )
 
 
 def _compare(reference: Model, exported: Model, dev: Mapping[str, Sequence[Document]]) -> None:
@@ -207,21 +208,19 @@ def _some_windows(model: Model, dev: Mapping[str, Sequence[Document]], n: int) -
 
 def _measure(model: Model, dev: Mapping[str, Sequence[Document]]) -> dict[str, Any]:
     """Return the main metric on each set and over all, and the speed in tokens per second."""
-    metric = model.task.main_metric
-    n_tokens = sum(
-        len(window.ids)
-        for documents in dev.values()
-        for document in documents
-        for window in model.encoder.windows(document.text)
-    )
+    texts = [document.text for documents in dev.values() for document in documents]
+    n_tokens = sum(len(window.ids) for _, window in model.encoder.windows_of(texts))
     started = time.perf_counter()
-    scores = {name: evaluate(model, documents)[metric] for name, documents in dev.items()}
+    pairs = {name: annotate_again(model, documents) for name, documents in dev.items()}
     seconds = time.perf_counter() - started
-    together = [document for documents in dev.values() for document in documents]
+    metric = model.task.main_metric
+    gold, predicted = (
+        [document for pair in pairs.values() for document in pair[side]] for side in (0, 1)
+    )
     return {
         "metric": metric,
-        "all": evaluate(model, together)[metric],
-        "sets": scores,
+        "all": model.task.score(gold, predicted)[metric],
+        "sets": {name: model.task.score(*pair)[metric] for name, pair in pairs.items()},
         "tokens_per_second": round(n_tokens / seconds),
     }
 

@@ -15,7 +15,7 @@ from .bundles import BackboneInfo, Bundle, load_bundle
 from .documents import Coverage, Document
 from .errors import BundleError, PluginError
 from .plugins import registry
-from .sessions import GraphFile, Session, open_session
+from .sessions import GraphFile, Session, n_threads, open_session
 from .tasks import EncoderTask, Graph, Part, make_options
 from .windows import TextEncoder, Window
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 CHUNK_WINDOWS = 1024
 """Windows that are sorted together: enough to pad little, few enough to stay small in memory."""
 
-BATCH_TOKENS = 2048
-"""Padded tokens of a micro-batch."""
+BATCH_TOKENS = 1024
+"""Padded tokens of a micro-batch: larger ones leave the cache and are slower."""
 
 
 class Model:
@@ -46,6 +46,7 @@ class Model:
         name: str,
         options: Any = None,
         batch_tokens: int = BATCH_TOKENS,
+        threads: int = 1,
     ) -> None:
         self.task = task
         self.name = name
@@ -56,6 +57,7 @@ class Model:
         self._backbone = backbone
         self.graphs = graphs
         self._batch_tokens = batch_tokens
+        self._threads = threads
 
     def __call__(self, text: str | Document) -> Document:
         """Annotate one text and return its document."""
@@ -65,12 +67,6 @@ class Model:
         """Annotate a stream, in order, in constant memory."""
         for chunk in self.chunks(map(_document, texts)):
             yield from self.annotate(chunk)
-
-    @property
-    def fingerprint(self) -> str:
-        """What decides the output beside the input: the model, its options, the batch size."""
-        parts = (self.name, repr(self.options), str(self._batch_tokens), str(CHUNK_WINDOWS))
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def chunks(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
         """Cut a stream into chunks of about CHUNK_WINDOWS windows.
@@ -117,8 +113,10 @@ class Model:
         for slot, (_, window) in zip(slots, pending, strict=True):
             windows[slot] = window
         values: list[Any] = [None] * len(windows)
-        for batch in cut_batches([len(w.ids) for w in windows], self._batch_tokens):
-            for index, value in zip(batch, self._infer([windows[i] for i in batch]), strict=True):
+        batches = cut_batches([len(w.ids) for w in windows], self._batch_tokens)
+        found = self._infer_all([[windows[i] for i in batch] for batch in batches])
+        for batch, batch_values in zip(batches, found, strict=True):
+            for index, value in zip(batch, batch_values, strict=True):
                 values[index] = value
         for slot, (index, window) in zip(slots, pending, strict=True):
             parts[index].append(Part(window.start, values[slot]))
@@ -130,6 +128,16 @@ class Model:
         """
         inputs = pad_windows(windows)
         return {**self._backbone.run(inputs), "attention_mask": inputs["attention_mask"]}
+
+    def _infer_all(self, batches: Sequence[Sequence[Window]]) -> Iterator[list[Any]]:
+        """Yield the parts of each micro-batch, computed in as many threads as the model has."""
+        if self._threads == 1 or len(batches) < 2:
+            yield from map(self._infer, batches)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            yield from pool.map(self._infer, batches)
 
     def _infer(self, windows: Sequence[Window]) -> list[Any]:
         hidden = self.hidden(windows)
@@ -161,10 +169,12 @@ def load(
     bundle = load_bundle(ref)
     task = task_of(bundle.info.task, str(ref))(bundle.info.labels)
     open_graph = functools.partial(open_session, device=device, threads=threads)
+    backbone = backbone_session(bundle.backbone_folder, bundle.backbone, device, threads)
+    runs_on_cpu = backbone.providers == ("CPUExecutionProvider",)
     return Model(
         task,
         TextEncoder.from_file(bundle.backbone_folder / "tokenizer.json", bundle.encoding),
-        backbone_session(bundle.backbone_folder, bundle.backbone, device, threads),
+        backbone,
         {
             name: open_graph(GraphFile(bundle.folder / graph.file, graph.signature))
             for name, graph in bundle.info.graphs.items()
@@ -172,6 +182,7 @@ def load(
         name=_identity(bundle),
         options=make_options(task.Options, options, bundle.info.options),
         batch_tokens=batch_tokens,
+        threads=n_threads(threads) if runs_on_cpu else 1,
     )
 
 

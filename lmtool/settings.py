@@ -34,7 +34,7 @@ class Settings:
     """Where models run: auto, cpu, cuda, or a device that a plugin brings."""
     threads: int = 0
     """Threads of a model; 0 means all cores."""
-    batch_tokens: int = 2048
+    batch_tokens: int = 1024
     """Padded tokens of a batch: more is faster on a GPU and takes more memory."""
     progress: bool = True
     """Whether a bar is shown on a terminal."""

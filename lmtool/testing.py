@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -71,7 +72,7 @@ def tiny_backbone(
 ) -> Path:
     """Write a small BERT with random weights into a folder, for `--base`; return the folder.
 
-    Its cased WordPiece vocabulary is learnt from the texts; punctuation marks and Chinese
+    Its cased WordPiece vocabulary comes from the texts; punctuation marks and Chinese
     characters are words of their own. The same arguments give the same files.
     """
     import torch
@@ -80,7 +81,7 @@ def tiny_backbone(
     from .training.backbone import quiet
 
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _train_tokenizer(texts, vocabulary)
+    tokenizer = _make_tokenizer(texts, vocabulary)
     tokenizer.save(str(folder / "tokenizer.json"))
     config = BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
@@ -125,7 +126,7 @@ def check_task(
     _checks.check_options(task)
     instance = _checks.check_labels(task, documents)
     _checks.check_scores(instance, documents)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _one_thread():
         folder = Path(name)
         texts = [document.text for document in documents]
         base = base or tiny_backbone(folder / "base", [*texts, *_checks.ODD_TEXTS.values()])
@@ -140,23 +141,41 @@ def check_task(
         _checks.check_runs_agree(torch_model, model, documents)
 
 
-def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread: with tensors so small, more of them wait for each other."""
+    import torch
 
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _make_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
+    """Return a cased WordPiece tokenizer that knows characters, and the most frequent words.
+
+    The trainers of tokenizers number the pieces differently each time, so this one counts itself.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    normalizer = normalizers.BertNormalizer(lowercase=False)
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    counts: Counter[str] = Counter()
+    for text in texts:
+        words = pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))
+        counts.update(word for word, _ in words)
+    characters = sorted({*map(chr, range(0x21, 0x7F)), *(c for word in counts for c in word)})
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer: Any = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary,
-        special_tokens=special,
-        initial_alphabet=[chr(code) for code in range(0x21, 0x7F)],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))
+    pieces = dict.fromkeys((*special, *characters, *(f"##{c}" for c in characters), *frequent))
+    ids = {piece: number for number, piece in enumerate(list(pieces)[:vocabulary])}
+    tokenizer: Any = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        special_tokens=[(token, special.index(token)) for token in ("[CLS]", "[SEP]")],
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return tokenizer
 

@@ -333,9 +333,7 @@ def _characters(text: str) -> NDArray[np.uint32]:
     return np.frombuffer((text + "\0").encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-def _with_spaces(
-    text: str, characters: NDArray[np.uint32], spans: NDArray[np.int64]
-) -> list[int]:
+def _with_spaces(text: str, characters: NDArray[np.uint32], spans: NDArray[np.int64]) -> list[int]:
     """Return the tokens whose spans begin or end with white space (byte-level tokenizers)."""
     characters = characters[:-1]
     is_space = np.zeros(len(characters) + 1, bool)

@@ -28,7 +28,7 @@ def test_the_file_is_above_the_defaults(file: Path) -> None:
     assert list(found.items()) == [
         ("device", "cpu", str(file)),
         ("threads", 0, "default"),
-        ("batch_tokens", 2048, "default"),
+        ("batch_tokens", 1024, "default"),
         ("progress", True, "default"),
         ("model.extract", "mine", str(file)),
     ]

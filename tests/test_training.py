@@ -126,13 +126,11 @@ def test_patience_stops_a_run_without_gain(folder: Path, tmp_path: Path) -> None
 
 def test_sigint_saves_and_raises(folder: Path, tmp_path: Path) -> None:
     config = kit.config(folder, out=str(tmp_path / "run"))
-    done = []
+    steps = train(config, task=kit.WordTagTask)
+    assert [next(steps).number, next(steps).number] == [1, 2]
+    os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        for step in train(config, task=kit.WordTagTask):
-            done.append(step.number)
-            if step.number == 2:
-                os.kill(os.getpid(), signal.SIGINT)
-    assert done == [1, 2]
+        next(steps)
     assert load_state(tmp_path / "run" / "last")[1].progress.step == 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -141,8 +139,9 @@ def test_a_checkpoint_is_a_base(folder: Path, tmp_path: Path) -> None:
     first = kit.config(folder, out=str(tmp_path / "first"), shapes=True, max_steps=3)
     list(train(first, task=kit.WordTagTask))
     last = str(tmp_path / "first" / "last")
-    second = kit.config(folder, out=str(tmp_path / "second"), base=last, shapes=True, max_steps=1,
-                        lr=0.0, warmup=0.0)  # fmt: skip
+    second = kit.config(
+        folder, out=str(tmp_path / "second"), base=last, shapes=True, max_steps=1, lr=0, head_lr=0
+    )  # fmt: skip
     list(train(second, task=kit.WordTagTask))
     for name in ("shapes.safetensors", "backbone/model.safetensors"):
         assert (tmp_path / "second" / "last" / name).read_bytes() == Path(last, name).read_bytes()

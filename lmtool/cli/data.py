@@ -96,7 +96,9 @@ def _tokenizer(base: str) -> Any:
     from tokenizers import Tokenizer
 
     from ..bundles import installed_bundles, load_bundle
+    from ..plugins import registry
 
+    registry().load_own()
     folder = Path(base)
     if base in installed_bundles() or (folder / "bundle.json").is_file():
         folder = load_bundle(base, verify=False).backbone_folder

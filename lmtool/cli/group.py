@@ -17,7 +17,6 @@ from .convert import convert_plainly
 from .summaries import summaries
 
 CORE = {
-    "annotate": "Run a task's model on text",
     "train": "Train a model on labelled documents",
     "evaluate": "Compare a model with gold documents",
     "export": "Make a runnable bundle of a checkpoint",
@@ -28,7 +27,6 @@ CORE = {
     "config": "Show the settings and where they come from",
 }
 """The commands of the core; each is a module of this package with `add_commands(app)`."""
-del CORE["annotate"]
 
 
 class Group(TyperGroup):

@@ -160,5 +160,5 @@ def _stack(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     shape = tuple(max(array.shape[axis] for array in arrays) for axis in range(first.ndim))
     stacked = np.full((len(arrays), *shape), fill, dtype)
     for row, array in enumerate(arrays):
-        stacked[row][tuple(slice(n) for n in array.shape)] = array
+        stacked[row, ...][tuple(slice(n) for n in array.shape)] = array
     return stacked

@@ -41,7 +41,9 @@ class TrainConfig:
         Literal["adamw", "sgd", "adafactor"], Opt("Optimizer; sgd has momentum 0.9")
     ] = "adamw"
     lr: Annotated[float, Opt("Highest learning rate of the encoder", 0)] = 5e-5
-    head_lr: Annotated[float, Opt("Highest learning rate of the head", 0)] = 5e-4
+    head_lr: Annotated[
+        float, Opt("Highest learning rate of the head and of the case shapes", 0)
+    ] = 5e-4
     weight_decay: Annotated[float, Opt("Weight decay; biases and norms have none", 0)] = 0.01
     warmup: Annotated[float, Opt("Share of the steps in which the rates rise", 0, 1)] = 0.1
     decay: Annotated[

@@ -1,0 +1,109 @@
+"""Training, evaluation and export on the command line, from documents to a model that runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lmtool.cli.train import config_of
+from lmtool.errors import UsageError
+from lmtool.testing import run_cli, tiny_backbone
+
+pytestmark = pytest.mark.usefixtures("home")
+GOLD = [
+    ("Tim met Angela in Berlin .", [(0, 3, "PER"), (8, 14, "PER"), (18, 24, "LOC")]),
+    ("Angela went to Rome .", [(0, 6, "PER"), (15, 19, "LOC")]),
+    ("Berlin is far from Rome .", [(0, 6, "LOC"), (19, 23, "LOC")]),
+    ("nobody met nobody .", []),
+]
+
+
+@pytest.fixture(scope="module")
+def gold(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("gold") / "gold.jsonl"
+    records = [
+        {"text": text, "entities": [{"start": s, "end": e, "label": y} for s, e, y in spans]}
+        for text, spans in GOLD
+    ]
+    file.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_backbone(tmp_path_factory.mktemp("base"), [text for text, _ in GOLD])
+
+
+def test_from_documents_to_a_model_that_runs(gold: Path, base: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = ["train", "extract", "--data", gold, "--dev", gold, "--base", base, "-o", run]
+    rates = ["--lr", "1e-3", "--head-lr", "1e-2"]
+    result = run_cli(*command, "--epochs", "40", "--eval-every", "40", *rates)
+    assert (result.exit_code, result.stdout) == (0, "")
+    lines = [line.split() for line in result.stderr.splitlines()]
+    assert ["documents", "4", "4"] in lines
+    assert ["LOC", "4", "4"] in lines
+    assert "micro_f1 100.00" in result.stderr
+    assert f"lmtool export {run / 'best'}" in result.stderr
+
+    result = run_cli("train", "--resume", "-o", run, "-q")
+    assert result.exit_code == 0
+
+    result = run_cli("evaluate", run / "best", gold, "--format", "json")
+    assert json.loads(result.stdout)["micro_f1"] == 100
+
+    model = tmp_path / "models" / "mine"
+    flags = ["--dev", gold, "--precision", "fp32", "--licence", "CC0-1.0", "--data", "gold=here"]
+    result = run_cli("export", run / "best", "-o", model, *flags)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "fp32: micro_f1 100.00" in result.stderr
+    shown = run_cli("models", "show", model).stdout
+    assert "data       gold here\n" in shown
+
+    result = run_cli("extract", "--model", model, "--text", "Tim met Angela in Berlin .")
+    entities = [(e["text"], e["label"]) for e in json.loads(result.stdout)["entities"]]
+    assert entities == [("Tim", "PER"), ("Angela", "PER"), ("Berlin", "LOC")]
+
+
+def test_a_folder_that_is_taken(gold: Path, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "file").write_text("", "utf-8")
+    command = ["train", "extract", "--data", gold, "--base", base, "-o", tmp_path / "run"]
+    result = run_cli(*command)
+    assert result.exit_code == 2
+    assert "exists and is not empty" in result.stderr
+
+
+def test_what_is_missing_is_named() -> None:
+    result = run_cli("train", "--data", "a.jsonl")
+    assert result.exit_code == 2
+    assert "missing: TASK, --base, --out" in result.stderr
+
+
+def test_flags_are_above_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "train.toml"
+    text = 'task = "extract"\ndata = ["a,b.jsonl"]\nbase = "b"\nout = "o"\nepochs = 3\nseed = 7\n'
+    file.write_text(text, "utf-8")
+    options = ["threshold=0.5", "mode=fast"]
+    flags = {"epochs": 4, "data": ["c,d.jsonl", "e.jsonl"], "option": options}
+    config = config_of({"config": str(file), **flags, "labels": ["entities=PER,LOC"]})
+    assert (config.epochs, config.seed, config.base) == (4, 7, "b")
+    assert config.data == ("c,d.jsonl", "e.jsonl")
+    assert config.options == {"threshold": 0.5, "mode": "fast"}
+    assert config.labels == {"entities": ["PER", "LOC"]}
+
+
+def test_an_unknown_key_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "train.toml"
+    file.write_text("epoch = 3\n", "utf-8")
+    with pytest.raises(UsageError, match="unknown key 'epoch'") as caught:
+        config_of({"config": str(file)})
+    assert str(file) in caught.value.message
+
+
+@pytest.mark.parametrize("flags", [{"option": ["x"]}, {"labels": ["=A"]}])
+def test_a_pair_without_a_name(flags: dict[str, list[str]]) -> None:
+    with pytest.raises(UsageError, match="no NAME=VALUE"):
+        config_of(flags)
