@@ -128,10 +128,12 @@ def find_bundle(ref: str | Path) -> Path:
         raise BundleError(f"{ref}: {reason}", hint="a bundle is a folder that lmtool export wrote")
     from .plugins import registry
 
-    for load in (lambda: None, registry().load_own, registry().load_all):
-        load()
+    for load in (registry().load_own, registry().load_all):
         if path := installed_bundles().get(name):
             return path
+        load()
+    if path := installed_bundles().get(name):
+        return path
     if path := registry().first("lmtool_resolve_bundle", ref=name):
         return Path(path)
     raise BundleError(

@@ -66,12 +66,12 @@ def export_bundle(
     out: Path,
     dev: Mapping[str, Sequence[Document]],
     options: ExportOptions,
-    calibration: Sequence[Document] = (),
+    calibration: Mapping[str, Sequence[Document]] | None = None,
 ) -> BundleInfo:
     """Export a checkpoint, compare it with PyTorch on the dev documents, and write a bundle.
 
-    `dev` holds the gold documents by set; only the texts of `calibration` are used (default: the
-    dev texts), for int8. Raises NegativeResult, with nothing written, when
+    `dev` holds the gold documents by set. `calibration`, by set too, gives the texts that fix the
+    ranges of int8 (default: the dev texts; their gold is not used). Raises NegativeResult, with nothing written, when
     the exported graphs differ from PyTorch, or when quantization loses more than the gate.
     """
     from .training.checkpoint import load_checkpoint
@@ -89,10 +89,8 @@ def export_bundle(
         exact.mkdir()
         final.mkdir()
         reference = model_from_checkpoint(checkpoint)
-        texts = {"": calibration} if calibration else dev
-        rows = [
-            pad_windows([window]) for window in _some_windows(reference, texts, CALIBRATION_WINDOWS)
-        ]
+        windows = _some_windows(reference, calibration or dev, CALIBRATION_WINDOWS)
+        rows = [pad_windows([window]) for window in windows]
         _write_graphs(checkpoint, (exact, final, folder), options.precision, rows)
         models = {"fp32": _model(checkpoint, exact, folder)}
         _compare(reference, models["fp32"], dev)
@@ -199,11 +197,12 @@ def largest_difference(first: Model, second: Model, windows: Sequence[Window]) -
     return largest
 
 
-def _some_windows(model: Model, dev: Mapping[str, Sequence[Document]], n: int) -> Iterator[Window]:
-    """Yield the first window of n documents, spread over the sets."""
-    documents = [document for documents in dev.values() for document in documents]
-    for document in documents[:: max(len(documents) // n, 1)][:n]:
-        yield next(model.encoder.windows(document.text))
+def _some_windows(model: Model, sets: Mapping[str, Sequence[Document]], n: int) -> Iterator[Window]:
+    """Yield the first window of about n documents, as many of each set."""
+    for documents in sets.values():
+        wanted = max(n // len(sets), 1)
+        for document in documents[:: max(len(documents) // wanted, 1)][:wanted]:
+            yield next(model.encoder.windows(document.text))
 
 
 def _measure(model: Model, dev: Mapping[str, Sequence[Document]]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _open(path: Path, device: str) -> onnxruntime.InferenceSession:
     if device == "cuda" and not has_cuda:
         raise UsageError(
             f"device cuda: this ONNX Runtime has no CUDA provider (it has: {', '.join(available)})",
-            hint='pip install "lmtool[gpu]" in an environment of its own; lmtool doctor tells more',
+            hint="lmtool doctor tells how to install the ONNX Runtime for CUDA",
         )
     wanted = PROVIDERS_BY_DEVICE["cuda" if has_cuda and device != "cpu" else "cpu"]
     options = onnxruntime.SessionOptions()

@@ -121,24 +121,32 @@ def check_task(
     - only the task's own layers are written, and `text[start:end]` is each span's text.
     """
     from . import _checks
+    from ._checks import telling
 
+    texts = [document.text for document in documents]
     _checks.check_class(task)
     _checks.check_options(task)
-    instance = _checks.check_labels(task, documents)
-    _checks.check_scores(instance, documents)
+    with telling(task, "collect_labels"):
+        instance = _checks.check_labels(task, documents)
+    with telling(task, "score"):
+        _checks.check_scores(instance, documents)
     with tempfile.TemporaryDirectory() as name, _one_thread():
         folder = Path(name)
-        texts = [document.text for document in documents]
         base = base or tiny_backbone(folder / "base", [*texts, *_checks.ODD_TEXTS.values()])
         encoder = _checks.encoder_of(base)
-        _checks.check_unknown(instance, encoder, documents)
-        _checks.check_round_trip(instance, encoder, documents)
-        checkpoint = _checks.train_briefly(instance, base, encoder, documents)
-        torch_model, model = _checks.check_export(checkpoint, folder, tolerance)
+        with telling(task, "a gold span with the label '?'"):
+            _checks.check_unknown(instance, encoder, documents)
+        with telling(task, "gold -> gold_parts -> merge"):
+            _checks.check_round_trip(instance, encoder, documents)
+        with telling(task, "training"):
+            checkpoint = _checks.train_briefly(instance, base, encoder, documents)
+        with telling(task, "export"):
+            torch_model, model = _checks.check_export(checkpoint, folder, tolerance)
         odd = _checks.odd_texts(encoder, documents)
         _checks.check_texts(model, odd)
-        _checks.check_batches(model, [*texts[:32], *odd.values()], tolerance)
-        _checks.check_runs_agree(torch_model, model, documents)
+        with telling(task, "infer"):
+            _checks.check_batches(model, [*texts[:32], *odd.values()], tolerance)
+            _checks.check_runs_agree(torch_model, model, documents)
 
 
 @contextlib.contextmanager

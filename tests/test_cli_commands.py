@@ -107,7 +107,7 @@ def test_config(home: Path) -> None:
     file.parent.mkdir(parents=True)
     file.write_text('device = "cpu"\n[model]\nextract = "mine"\n', "utf-8")
     assert run_cli("config", "show", env={"LMTOOL_THREADS": "1"}).stdout == (
-        "device = cpu\nthreads = 1\nbatch_tokens = 2048\nprogress = true\nmodel.extract = mine\n"
+        "device = cpu\nthreads = 1\nbatch_tokens = 1024\nprogress = true\nmodel.extract = mine\n"
     )
     rows = run_cli("config", "show", "--origin", env={"LMTOOL_THREADS": "1"}).stdout.splitlines()
     assert [row.split() for row in rows[1:3]] == [

@@ -38,7 +38,7 @@ def test_variables_are_above_the_file(file: Path) -> None:
     file.write_text('device = "cpu"\nthreads = 2\n[model]\nextract = "mine"\n', "utf-8")
     variables = {"LMTOOL_DEVICE": "cuda", "LMTOOL_MODEL_EXTRACT": "other", "LMTOOL_PROGRESS": "no"}
     found = read_settings(file, {**variables, "LMTOOL_THREADS": "", "LMTOOL_MODELS": "elsewhere"})
-    assert found == Settings("cuda", 2, 2048, False, {"extract": "other"})
+    assert found == Settings("cuda", 2, 1024, False, {"extract": "other"})
     assert found.origin["device"] == "$LMTOOL_DEVICE"
     assert found.origin["model.extract"] == "$LMTOOL_MODEL_EXTRACT"
 

@@ -210,6 +210,11 @@ class ForeignLayer(ExtractTask):
         return {**super().merge(document, parts, options), "extra": 1}
 
 
+class MergeRaises(ExtractTask):
+    def merge(self, document: Any, parts: Any, options: Any) -> dict[str, Any]:
+        raise KeyError("no luck")
+
+
 class ConstantLoss(ExtractTask):
     def build_head(self, hidden_size: int) -> Any:
         head: Any = super().build_head(hidden_size)
@@ -259,6 +264,7 @@ CHEAP: list[tuple[Task, str]] = [
     (OffByOne, "text[start:end] is not the span's text in entities"),
     (OffsetsOfTheWindow, "gold -> gold_parts -> merge loses or changes entities"),
     (ForeignLayer, "merge wrote layers that are not in `layers`: ['extra']"),
+    (MergeRaises, "gold -> gold_parts -> merge fails: KeyError: 'no luck'"),
     (ConstantLoss, "the loss does not fall"),
     (BatchedLoss, "the loss is no scalar"),
     (NotANumber, "the loss is no number"),
@@ -319,8 +325,8 @@ class FailsOnEmptyTexts(ExtractTask):
 
 class FailsOnLongTexts(ExtractTask):
     def merge(self, document: Any, parts: Any, options: Any) -> dict[str, Any]:
-        if len(parts) > 9:
-            raise ValueError("too many parts")
+        if len(document.text) > 1500:
+            raise ValueError("too long")
         return super().merge(document, parts, options)
 
 
@@ -346,7 +352,7 @@ DEAR: list[tuple[Task, str]] = [
     (LosesAWindow, "infer gave"),
     (KeepsViews, "a part keeps a view of the whole batch's array"),
     (FailsOnEmptyTexts, "a text of white space fails: IndexError"),
-    (FailsOnLongTexts, "a text ten times too long fails: ValueError: too many parts"),
+    (FailsOnLongTexts, "a text ten times too long fails: ValueError: too long"),
     (RunsOtherwiseInOnnx, "PyTorch and ONNX differ by more than 0.001: 1"),
 ]
 

@@ -23,7 +23,6 @@ OPTIONAL = {
     "train": "torch transformers accelerate safetensors onnx onnxscript".split(),
     "gpu": ["onnxruntime-gpu"],
     "scale": ["pyarrow"],
-    "hub": ["huggingface_hub"],
 }
 CPU_FEATURES = "avx2 avx512f avx512_vnni avx_vnni amx_int8 amx_bf16 asimddp i8mm".split()
 LOW_DISK = 1e9

@@ -74,7 +74,7 @@ def export(
         data=dict(_pair(text) for text in data or ()),
         overwrite=overwrite,
     )
-    texts = [d for set_ in read_sets(calibrate or [], input_format).values() for d in set_]
+    texts = read_sets(calibrate, input_format) if calibrate else None
     info = export_bundle(
         Path(checkpoint), folder, read_sets(dev, input_format), options, calibration=texts
     )
