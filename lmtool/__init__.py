@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .errors import PluginError as PluginError
     from .errors import UsageError as UsageError
     from .hookspecs import hookimpl as hookimpl
+    from .inputs import read_documents as read_documents
     from .models import Model as Model
     from .models import load as load
     from .signature import Port as Port
@@ -71,6 +72,7 @@ _MODULE_BY_NAME = {
     "Writer": "sources",
     "hookimpl": "hookspecs",
     "load": "models",
+    "read_documents": "inputs",
 }
 
 __all__ = [

@@ -71,8 +71,9 @@ def export_bundle(
     """Export a checkpoint, compare it with PyTorch on the dev documents, and write a bundle.
 
     `dev` holds the gold documents by set. `calibration`, by set too, gives the texts that fix the
-    ranges of int8 (default: the dev texts; their gold is not used). Raises NegativeResult, with nothing written, when
-    the exported graphs differ from PyTorch, or when quantization loses more than the gate.
+    ranges of int8 (default: the dev texts; their gold is not used). Raises NegativeResult, with
+    nothing written, when the exported graphs differ from PyTorch, or when quantization loses more
+    than the gate.
     """
     from .training.checkpoint import load_checkpoint
     from .training.inference import model_from_checkpoint
@@ -133,6 +134,7 @@ def write_heads(checkpoint: Checkpoint, folder: Path) -> None:
     example = _example(checkpoint)
     hidden = checkpoint.backbone.eval()(**example)
     states = {**hidden, "attention_mask": example["attention_mask"]}
+    states |= checkpoint.task.example_inputs(states)
     for name, module in checkpoint.task.graphs(checkpoint.head.eval()).items():
         signature: Any = module.signature
         inputs = {port: states[port] for port in signature.input_names}

@@ -18,7 +18,15 @@ from .formats import has_reader, reader_for
 from .sources import BadRecord, Reader, ReadOptions, Source
 from .streams import FileSource, Prefixed, StdinSource, TextSource
 
-__all__ = ["FileSource", "Input", "StdinSource", "TextSource", "expand_inputs", "text_input"]
+__all__ = [
+    "FileSource",
+    "Input",
+    "StdinSource",
+    "TextSource",
+    "expand_inputs",
+    "read_documents",
+    "text_input",
+]
 
 _SNIFF_BYTES: Final = 1 << 16
 _JSON_START: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]')
@@ -175,3 +183,15 @@ class _Opened:
 
     def open(self) -> BinaryIO:
         return self._stream
+
+
+def read_documents(
+    files: Sequence[str], input_format: str | None = None, options: ReadOptions | None = None
+) -> Iterator[Document | BadRecord]:
+    """Yield the records of files, folders and globs, as the commands read them.
+
+    A record that cannot be read is a BadRecord in its place. UsageError for a file that is not
+    there or has no known format.
+    """
+    for item in expand_inputs(files, input_format):
+        yield from item.reader.read(item.source, options or ReadOptions())

@@ -165,7 +165,9 @@ def load(
         from .training.checkpoint import load_checkpoint
         from .training.inference import model_from_checkpoint
 
-        return model_from_checkpoint(load_checkpoint(Path(ref)), options, batch_tokens)
+        return model_from_checkpoint(
+            load_checkpoint(Path(ref)), options, batch_tokens, device=device, threads=threads
+        )
     bundle = load_bundle(ref)
     task = task_of(bundle.info.task, str(ref))(bundle.info.labels)
     open_graph = functools.partial(open_session, device=device, threads=threads)

@@ -98,6 +98,13 @@ class EncoderTask(ABC):
         """Return the modules to export, by name, each with a `signature`; one by default."""
         return {"head": head}
 
+    def example_inputs(self, hidden: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return what graphs take beside the backbone's outputs `hidden`, to trace them with.
+
+        None by default. A graph that takes a mark for each token returns one here, (batch, seq).
+        """
+        return {}
+
     @abstractmethod
     def targets(self, window: Window, document: Document) -> dict[str, NDArray[Any]]:
         """Return the training targets of a window, as arrays without a batch axis.

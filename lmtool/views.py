@@ -2,7 +2,8 @@
 
     Document ─view→ Passage* (a text and its marks) ─render→ "[Tim Cook PER] met …", or coloured
 
-A layer gets its view by an entry in `VIEWS`; a document without a layer that has one is its text.
+A layer gets its view by an entry in `VIEWS`. A plugin's own layer that is a list of spans with labels
+is seen as marks; a document with nothing to see is its text.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from .documents import Document
 from .sources import Writer
@@ -39,7 +40,23 @@ class Passage:
 def view(document: Document) -> list[Passage]:
     """Return what there is to see of a document: a passage or more for each layer with a view."""
     shown = [make(document) for name, make in VIEWS.items() if document.layer(name) is not None]
+    shown += [[passage] for passage in _view_own(document)]
     return [passage for passages in shown for passage in passages] or [Passage(document.text)]
+
+
+def _view_own(document: Document) -> Iterator[Passage]:
+    """Yield a passage for each field that is a list of {"start": …, "end": …, "label": …}."""
+    for value in document.fields.values():
+        if isinstance(value, list) and value and all(map(_is_span, value)):
+            marks = (Mark(span["start"], span["end"], str(span["label"])) for span in value)
+            yield Passage(document.text, tuple(marks))
+
+
+def _is_span(value: Any) -> bool:
+    """Whether a value of a record looks like a span with a label."""
+    if not (isinstance(value, dict) and "label" in value):
+        return False
+    return isinstance(value.get("start"), int) and isinstance(value.get("end"), int)
 
 
 def _view_entities(document: Document) -> list[Passage]:

@@ -131,3 +131,12 @@ def test_the_writer_is_known_by_its_name() -> None:
     from lmtool.formats import writer_for
 
     assert isinstance(writer_for(name="text"), TextWriter)
+
+
+def test_own_layers_of_spans_are_marks_and_other_fields_are_not_seen() -> None:
+    fields = {"shouts": [{"start": 0, "end": 2, "label": "LOUD"}], "tags": ["a"], "empty": []}
+    document = Document(text="HO ho", fields=fields)
+    assert view(document) == [Passage("HO ho", (Mark(0, 2, "LOUD"),))]
+    assert view(Document(text="HO", fields={"at": [{"start": "0", "end": 1, "label": "x"}]})) == [
+        Passage("HO")
+    ]

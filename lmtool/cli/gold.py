@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from ..documents import Document
 from ..errors import DataError
-from ..inputs import Input, expand_inputs
+from ..inputs import expand_inputs, read_documents
 from ..sources import BadRecord, ReadOptions
 
 
 def read_gold(files: Sequence[str], input_format: str | None = None) -> Iterator[Document]:
     """Yield the documents of files; a record that cannot be read is a DataError."""
-    for item in expand_inputs(files, input_format):
-        yield from _documents(item)
+    return _good(read_documents(files, input_format))
 
 
 def read_all(
     files: Sequence[str], input_format: str | None = None
 ) -> tuple[list[Document], list[BadRecord]]:
     """Return the documents of files, and the records that cannot be read."""
-    found = [
-        record
-        for item in expand_inputs(files, input_format)
-        for record in item.reader.read(item.source, ReadOptions())
-    ]
+    found = list(read_documents(files, input_format)) if files else []
     return (
         [record for record in found if isinstance(record, Document)],
         [record for record in found if isinstance(record, BadRecord)],
@@ -38,11 +33,14 @@ def read_sets(files: Sequence[str], input_format: str | None = None) -> dict[str
     names = [PurePath(item.source.name).name.split(".")[0] for item in inputs]
     if len(set(names)) < len(names):
         names = [item.source.name for item in inputs]
-    return {name: list(_documents(item)) for name, item in zip(names, inputs, strict=True)}
+    return {
+        name: list(_good(item.reader.read(item.source, ReadOptions())))
+        for name, item in zip(names, inputs, strict=True)
+    }
 
 
-def _documents(item: Input) -> Iterator[Document]:
-    for found in item.reader.read(item.source, ReadOptions()):
+def _good(records: Iterable[Document | BadRecord]) -> Iterator[Document]:
+    for found in records:
         if isinstance(found, BadRecord):
             where = f"{found.path}:{found.line}: " if found.line else f"{found.path}: "
             raise DataError(where + found.reason.removeprefix(f"{found.path}: "), found.hint)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..errors import UsageError
 from ..models import BATCH_TOKENS, Model
 from ..tasks import make_options
 
@@ -52,15 +53,32 @@ def model_from_checkpoint(
     checkpoint: Checkpoint,
     options: Mapping[str, Any] | None = None,
     batch_tokens: int = BATCH_TOKENS,
+    *,
+    device: str = "",
+    threads: int = 0,
 ) -> Model:
-    """Return a model that runs the checkpoint's modules, also while they are being trained."""
+    """Return a model that runs the checkpoint's modules, also while they are being trained.
+
+    `device` moves them: auto (CUDA where there is one), cpu, cuda, or what torch takes; by
+    default they stay where they are. `threads` (0: as it is) sets torch's own.
+    """
     task = checkpoint.task
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device:
+        try:
+            checkpoint.backbone.to(device)
+            checkpoint.head.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"device {device}: PyTorch cannot use it: {error}") from error
+    if threads:
+        torch.set_num_threads(threads)
     return Model(
         task,
         checkpoint.encoder,
         TorchGraph(checkpoint.backbone),
         {name: TorchGraph(module) for name, module in task.graphs(checkpoint.head).items()},
         name=f"checkpoint {task.name}",
-        options=make_options(task.Options, options or {}),
+        options=make_options(task.Options, options or {}, checkpoint.info.options),
         batch_tokens=batch_tokens,
     )
