@@ -2,8 +2,8 @@
 
     Document ─view→ Passage* (a text and its marks) ─render→ "[Tim Cook PER] met …", or coloured
 
-A layer gets its view by an entry in `VIEWS`. A plugin's own layer that is a list of spans with labels
-is seen as marks; a document with nothing to see is its text.
+A layer gets its view by an entry in `VIEWS`. A plugin's own layer that is a list of spans with
+labels is seen as marks; a document with nothing to see is its text.
 """
 
 from __future__ import annotations

@@ -1,0 +1,117 @@
+"""Models: streams in order, windows once, any batches and threads with one result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmtool
+from lmtool.documents import Coverage
+from lmtool.models import CHUNK_WINDOWS
+
+TEXTS = ["Tim Cook met Angela Merkel in Berlin.", "", "Nobody.", "Berlin met Tim. " * 40, " \n"]
+
+
+@pytest.fixture
+def model(tiny_bundle: Path) -> lmtool.Model:
+    return lmtool.load(tiny_bundle, threads=1)
+
+
+def names(document: lmtool.Document) -> list[tuple[str, str]]:
+    return [(e.text, e.label) for e in document.entities or []]
+
+
+def test_one_text(model: lmtool.Model) -> None:
+    document = model(TEXTS[0])
+    assert names(document) == [("Tim Cook", "PER"), ("Angela Merkel", "PER"), ("Berlin", "LOC")]
+    assert document.coverage == Coverage(37, 37, 1)
+
+
+def test_a_stream_keeps_its_order_and_its_fields(model: lmtool.Model) -> None:
+    documents = [lmtool.Document(text=t, id=i, fields={"n": i}) for i, t in enumerate(TEXTS)]
+    found = list(model.pipe(iter(documents)))
+    assert [(d.id, d.fields, d.text) for d in found] == [
+        (d.id, d.fields, d.text) for d in documents
+    ]
+
+
+def test_long_texts_are_read_to_the_end(model: lmtool.Model) -> None:
+    document = model(TEXTS[3])
+    assert names(document) == [("Berlin", "LOC"), ("Tim", "PER")] * 40
+    assert document.coverage is not None
+    assert (document.coverage.characters, document.coverage.read) == (640, 640)
+    assert document.coverage.windows > 10
+    assert all(document.text[e.start : e.end] == e.text for e in document.entities or [])
+
+
+@pytest.mark.parametrize(("threads", "batch_tokens"), [(1, 1), (1, 64), (3, 32), (2, 4096)])
+def test_batches_and_threads_do_not_change_the_result(
+    tiny_bundle: Path, model: lmtool.Model, threads: int, batch_tokens: int
+) -> None:
+    other = lmtool.load(tiny_bundle, threads=threads, batch_tokens=batch_tokens)
+    assert list(other.pipe(TEXTS * 20)) == list(model.pipe(TEXTS * 20))
+
+
+def test_equal_texts_of_a_chunk_are_computed_once(
+    model: lmtool.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    infer = model.task.infer
+
+    def counting(graphs: Any, hidden: Any, windows: Sequence[Any], options: Any) -> list[Any]:
+        seen.extend(window.text for window in windows)
+        return infer(graphs, hidden, windows, options)
+
+    monkeypatch.setattr(model.task, "infer", counting)
+    found = list(model.pipe(["Tim Cook.", "Berlin.", "Tim Cook."]))
+    assert sorted(seen) == ["Berlin.", "Tim Cook."]
+    assert names(found[0]) == names(found[2]) == [("Tim Cook", "PER")]
+
+
+def test_a_chunk_depends_only_on_what_follows_its_start(model: lmtool.Model) -> None:
+    documents = [lmtool.Document(text="Tim " * (i % 90), id=i) for i in range(3 * CHUNK_WINDOWS)]
+    chunks = list(model.chunks(documents))
+    assert [d for chunk in chunks for d in chunk] == documents
+    assert len(chunks) > 3
+    again = list(model.chunks(documents[len(chunks[0]) :]))
+    assert again == chunks[1:]
+
+
+def test_the_model_is_read_lazily(model: lmtool.Model) -> None:
+    def endless() -> Any:
+        while True:
+            yield "Tim Cook."
+
+    assert names(next(model.pipe(endless()))) == [("Tim Cook", "PER")]
+
+
+def test_options(tiny_bundle: Path) -> None:
+    only = lmtool.load(tiny_bundle, labels=("LOC",))
+    assert names(only(TEXTS[0])) == [("Berlin", "LOC")]
+    assert names(lmtool.load(tiny_bundle, threshold=1.0)(TEXTS[0])) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"treshold": 0.5}, "unknown option 'treshold'"),
+        ({"labels": ("LOK",)}, "unknown label 'LOK'"),
+    ],
+)
+def test_a_wrong_option_is_a_usage_error(
+    tiny_bundle: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(lmtool.UsageError) as caught:
+        lmtool.load(tiny_bundle, **options)("Tim Cook.")
+    assert caught.value.message == message
+
+
+def test_the_model_that_ships_finds_names_in_any_case() -> None:
+    model = lmtool.load("entities-en")
+    for text in ("Angela Merkel visited Paris.", "angela merkel visited paris.",
+                 "ANGELA MERKEL VISITED PARIS."):  # fmt: skip
+        found = [(e.text.lower(), e.label) for e in model(text).entities or []]
+        assert found == [("angela merkel", "PER"), ("paris", "LOC")]
