@@ -11,15 +11,12 @@ one. Variants run in turns, and the better third of the rounds counts.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from machine import describe
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 from transformers import AutoModel
@@ -155,7 +153,7 @@ def make_batch(stream: list[int], length: int, tokens: int, seed: int = 0) -> Fe
 
 
 def time_in_turns(
-    runs: dict[str, Callable[[], Any]], clock: Callable[[], float], rounds: int = ROUNDS
+    runs: Mapping[str, Callable[[], Any]], clock: Callable[[], float], rounds: int = ROUNDS
 ) -> dict[str, float]:
     """Return the seconds of each run: the third best of its rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -346,14 +344,6 @@ def _write_chain(path: Path, steps: list[Any], inputs: Feed) -> Feed:
     return {n: inputs[n] for n in fed}
 
 
-def processor() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("encoder")
@@ -364,9 +354,7 @@ def main() -> None:
     options = parser.parse_args()
     clock = {"cpu": time.process_time, "wall": time.perf_counter}[options.clock]
     torch.set_num_threads(1)
-    cores = len(os.sched_getaffinity(0))
-    print(f"{processor()}, {cores} cores, load {os.getloadavg()[0]:.1f}; Python", end=" ")
-    print(platform.python_version(), *(f"{n} {version(n)}" for n in ("torch", "onnxruntime")))
+    print(describe("torch", "transformers", "onnxruntime"))
     print(f"clock {options.clock}, {options.threads} threads, {options.tokens} padded tokens")
     tokenizer = Tokenizer.from_file(str(Path(options.encoder) / "tokenizer.json"))
     tokenizer.no_padding()

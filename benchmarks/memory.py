@@ -8,9 +8,9 @@ again from the beginning, each with its line number at its end, so that no two l
 lmtool computes equal texts of a chunk once, and here it finds none.
 
 Each run is a process of its own. Its peak is what the kernel reports at its end (ru_maxrss of
-wait4); on Linux its resident memory is read from /proc besides, ten times a second, and printed
-by tenths of the run with its slope. Memory that files are mapped into counts. The order is short,
-long, short, long … and the ratio that of the medians.
+wait4). On Linux its resident memory is read from /proc besides, ten times a second, and printed
+by tenths of the run with the slope of its second half. Memory that files are mapped into counts.
+The order is short, long, short, long … and the ratio that of the medians.
 
 A million lines take 15 to 30 minutes on two cores: --lines scales both. With fewer lines the
 ratio proves less, as the peak of a longer run has more chances to be high.
@@ -24,6 +24,7 @@ import argparse
 import itertools
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -54,6 +55,7 @@ class Run(NamedTuple):
 
 def main() -> int:
     options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the run that is watched, too
     print(describe("onnxruntime", "tokenizers", "numpy"))
     texts = read_texts(options.texts, options.characters)
     n_characters = sum(map(len, texts))
@@ -121,12 +123,16 @@ def run_lmtool(source: Path, target: Path, options: argparse.Namespace) -> Run:
     resident: list[float] = []
     started = time.perf_counter()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            break
-        resident += read_resident(process.pid)
-        time.sleep(EVERY)
+    try:
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                break
+            resident += read_resident(process.pid)
+            time.sleep(EVERY)
+    except BaseException:
+        process.kill()
+        raise
     seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -147,17 +153,17 @@ def read_resident(pid: int) -> list[float]:
 
 
 def print_trend(run: Run, n_lines: int) -> None:
-    """Print the resident memory of each tenth of the run, and its slope after the first."""
+    """Print the resident memory of each tenth of the run, and the slope of its second half."""
     n = len(run.resident)
     if n < 20:
         return
     tenths = [run.resident[n * i // 10 : n * (i + 1) // 10] for i in range(10)]
     medians = [statistics.median(tenth) for tenth in tenths]
     print("resident MB by tenths: " + " ".join(f"{figure:.0f}" for figure in medians))
-    settled = run.resident[n // 10 :]
+    settled = run.resident[n // 2 :]
     slope = statistics.linear_regression(range(len(settled)), settled).slope  # MB a look
     per_lines = slope * n / n_lines * 100_000
-    print(f"slope after the first tenth: {per_lines:+.2f} MB per 100,000 lines")
+    print(f"slope of the second half: {per_lines:+.2f} MB per 100,000 lines")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ def hf_peer(checkpoint: Path, out: Path) -> Path:
             model.classifier.weight.copy_(head["linear.weight"])
             model.classifier.bias.copy_(head["linear.bias"])
         model.save_pretrained(out)
-        PreTrainedTokenizerFast(
+        new_tokenizer: Any = PreTrainedTokenizerFast
+        new_tokenizer(
             tokenizer_object=tokenizer,
             model_max_length=model.config.max_position_embeddings,
             **_special_tokens(tokenizer, model.config.pad_token_id),

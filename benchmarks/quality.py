@@ -19,10 +19,16 @@ import random
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from lmtool_extract.scoring import score_entities
+from machine import describe
+
+from lmtool import Document, Entity
+from lmtool.documents import document_from_record
+from lmtool.training.batches import lowered
 
 LABELS = ("PER", "ORG", "LOC", "MISC", "TIME", "NUM")
 UNKNOWN = "?"
@@ -48,69 +54,43 @@ def read_part(data: Path, part: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def score_entities(
-    gold_docs: Sequence[dict[str, Any]], predicted: Iterable[Sequence[Span]]
-) -> dict[str, Counter[str]]:
-    """Count right, gold and predicted entities by label; right is the same span and label.
-
-    Of a document, labels that it does not annotate are left out, and so is a prediction that
-    overlaps a span "?".
-    """
-    counts: dict[str, Counter[str]] = {
-        "right": Counter(),
-        "gold": Counter(),
-        "predicted": Counter(),
+def read_dev(data: Path, *, lower: bool) -> dict[str, list[Document]]:
+    """Read the dev documents of every set, as they are or in lower case."""
+    documents = {
+        name: [document_from_record(record) for record in records]
+        for name, records in read_part(data, "dev").items()
     }
-    for document, spans in zip(gold_docs, predicted, strict=True):
-        annotated = set(document.get("annotated", {}).get("entities", LABELS))
-        entities = [(e["start"], e["end"], e["label"]) for e in document["entities"]]
-        unknown = [(start, end) for start, end, label in entities if label == UNKNOWN]
-        gold = {entity for entity in entities if entity[2] in annotated}
-        found = {
-            (start, end, label)
-            for start, end, label in spans
-            if label in annotated and not any(start < b and a < end for a, b in unknown)
-        }
-        for name, group in (("right", gold & found), ("gold", gold), ("predicted", found)):
-            counts[name].update(label for _, _, label in group)
-    return counts
+    if lower:
+        documents = {name: [lowered(d) for d in group] for name, group in documents.items()}
+    return documents
 
 
-def precision_recall_f1(
-    counts: dict[str, Counter[str]], labels: Sequence[str] = LABELS
-) -> tuple[float, float, float]:
-    right, gold, predicted = (
-        sum(counts[name][label] for label in labels) for name in ("right", "gold", "predicted")
-    )
-    return (
-        100 * right / max(predicted, 1),
-        100 * right / max(gold, 1),
-        200 * right / max(gold + predicted, 1),
-    )
-
-
-def print_quality(name: str, dev: dict[str, list[dict[str, Any]]], predict: Predict) -> None:
+def print_quality(name: str, dev: dict[str, list[Document]], predict: Predict) -> None:
+    """Print precision, recall and F1 of each set, and F1 by label, by lmtool's own scorer."""
     print(f"\n{name:<24}{'P':>8}{'R':>8}{'F1':>8}   " + "".join(f"{c:>7}" for c in LABELS))
-    total: dict[str, Counter[str]] = {n: Counter() for n in ("right", "gold", "predicted")}
-    macro = []
-    for set_name, documents in dev.items():
-        counts = score_entities(documents, predict([d["text"] for d in documents]))
-        for key, counter in counts.items():
-            total[key].update(counter)
-        macro.append(precision_recall_f1(counts)[2])
-        print(_row(set_name, counts))
-    print(_row("all, pooled", total))
-    print(f"{'mean F1 of the sets':<40}{sum(macro) / len(macro):>8.1f}")
+    all_gold: list[Document] = []
+    all_found: list[Document] = []
+    scores = []
+    for set_name, gold in dev.items():
+        found = [
+            document.with_layers(
+                {"entities": [Entity(start=a, end=b, label=label) for a, b, label in spans]}
+            )
+            for document, spans in zip(gold, predict([d.text for d in gold]), strict=True)
+        ]
+        report = score_entities(gold, found, LABELS)
+        scores.append(report["micro_f1"])
+        print(_row(set_name, report))
+        all_gold += gold
+        all_found += found
+    print(_row("all, pooled", score_entities(all_gold, all_found, LABELS)))
+    print(f"{'mean F1 of the sets':<40}{sum(scores) / len(scores):>8.2f}")
 
 
-def _row(name: str, counts: dict[str, Counter[str]]) -> str:
-    figures = "".join(f"{figure:>8.1f}" for figure in precision_recall_f1(counts))
-    by_label = "".join(
-        f"{precision_recall_f1(counts, (label,))[2]:>7.1f}"
-        if counts["gold"][label]
-        else f"{'-':>7}"
-        for label in LABELS
-    )
+def _row(name: str, report: dict[str, Any]) -> str:
+    figures = "".join(f"{report['micro'][key]:>8.2f}" for key in ("precision", "recall", "f1"))
+    rows = [report["labels"][label] for label in LABELS]
+    by_label = "".join(f"{r['f1']:>7.1f}" if r["support"] else f"{'-':>7}" for r in rows)
     return f"{name:<24}{figures}   {by_label}"
 
 
@@ -226,6 +206,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=25, help="at most, for --train-peer")
     parser.add_argument("--peer", type=Path, metavar="DIR", help="what --train-peer wrote")
     parser.add_argument("--bundle", type=Path, metavar="PATH")
+    parser.add_argument("--lower", action="store_true", help="the dev texts in lower case")
     parser.add_argument("--no-speed", action="store_true", help="quality only")
     arguments = parser.parse_args()
 
@@ -239,13 +220,14 @@ def main() -> None:
         loaders["lmtool"] = lambda n: load_bundle(arguments.bundle, n)
     if not loaders:
         parser.error("give --train-peer, --peer or --bundle")
-    dev = read_part(arguments.data, "dev")
+    print(describe("spacy", "onnxruntime", "tokenizers"))
+    dev = read_dev(arguments.data, lower=arguments.lower)
     for name, loader in loaders.items():
         print_quality(name, dev, loader(1))
     if arguments.no_speed:
         return
     print()
-    texts = [document["text"] for documents in dev.values() for document in documents]
+    texts = [document.text for documents in dev.values() for document in documents]
     for name, loader in loaders.items():
         for n_cores in sorted({1, os.cpu_count() or 1}):
             print_speed(name, texts, loader(n_cores), n_cores)

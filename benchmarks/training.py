@@ -12,22 +12,19 @@ both. Exit code 1 when lmtool is less than --gate times as fast.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import transformers
 from lmtool_extract.task import ExtractTask
+from machine import describe
 
-import lmtool
 from lmtool.sessions import n_threads
 from lmtool.training.backbone import load_backbone, load_tokenizer, quiet
 from lmtool.training.batches import Examples
@@ -104,18 +101,10 @@ def parse() -> argparse.Namespace:
 
 
 def machine() -> str:
-    """Return what the figures depend on beside the code: processor, cores, versions."""
-    processor = platform.processor()
-    if (cpuinfo := Path("/proc/cpuinfo")).is_file():
-        lines = cpuinfo.read_text().splitlines()
-        processor = next((x.split(":")[1].strip() for x in lines if "model name" in x), processor)
-    if torch.cuda.is_available():
-        processor += f", {torch.cuda.get_device_name()}"
-    return (
-        f"{processor}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}; "
-        f"lmtool {lmtool.__version__}, torch {torch.__version__}, "
-        f"transformers {transformers.__version__}"
-    )
+    """Return what the figures depend on beside the code: processor, threads, GPU, versions."""
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    threads = f"{torch.get_num_threads()} threads of PyTorch"
+    return f"{describe('torch', 'transformers', 'accelerate')}; {threads}{gpu}"
 
 
 def read_examples(config: TrainConfig) -> tuple[ExtractTask, Examples]:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from .windows import Encoding
 
 FORMAT: Final = 1
+RECORD_FILE: Final = "bundle.json"
+_BACKBONE_FILES: Final = ("backbone.onnx", "tokenizer.json")
+_MEND: Final = "export or install the bundle again"
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -91,7 +94,26 @@ class Bundle(msgspec.Struct, frozen=True):
         """How texts become windows for this backbone."""
         from .windows import Encoding
 
-        return msgspec.convert(self.backbone.encoding, Encoding)
+        try:
+            return msgspec.convert(self.backbone.encoding, Encoding)
+        except msgspec.ValidationError as error:
+            path = self.backbone_folder / "backbone.json"
+            raise BundleError(f"{path}: encoding: {error}", hint=_MEND) from error
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the files: missing, changed, not accounted for."""
+        for name, graph in self.info.graphs.items():
+            if graph.file not in self.info.files:
+                path = self.folder / "bundle.json"
+                yield f"{path}: the file of the graph {name!r}, {graph.file}, has no sha256"
+        path = self.backbone_folder / "backbone.json"
+        for file in _BACKBONE_FILES:
+            if file not in self.backbone.files:
+                yield f"{path}: {file} has no sha256"
+        if backbone_hash(self.backbone.files) != self.backbone.hash:
+            yield f"{path}: its hash is not that of its files"
+        yield from problems(self.folder, self.info.files)
+        yield from problems(self.backbone_folder, self.backbone.files)
 
 
 def models_folder() -> Path:
@@ -145,18 +167,18 @@ def find_bundle(ref: str | Path) -> Path:
 def load_bundle(ref: str | Path, *, verify: bool = True) -> Bundle:
     """Find a bundle and its backbone, and check format and hashes.
 
-    Raises BundleError when a file is missing, changed or of a newer format, or when a graph
-    refers to data outside the folder.
+    Raises BundleError when a file is missing, changed, not accounted for or of a newer format, or
+    lies outside the folder. (Weights that a graph wants from outside its folder are refused by
+    ONNX Runtime, when the graph is opened.)
     """
     folder = find_bundle(ref)
     info = _read(folder / "bundle.json", BundleInfo)
     backbone_folder, backbone = _find_backbone(folder, info.backbone)
+    bundle = Bundle(folder, info, backbone_folder, backbone)
     if verify:
-        for problem in problems(folder, info.files):
-            raise BundleError(problem, hint="export or install the bundle again")
-        for problem in problems(backbone_folder, backbone.files):
-            raise BundleError(problem, hint="export or install the bundle again")
-    return Bundle(folder, info, backbone_folder, backbone)
+        for problem in bundle.problems():
+            raise BundleError(problem, hint=_MEND)
+    return bundle
 
 
 def problems(folder: Path, files: dict[str, str]) -> Iterator[str]:
@@ -184,10 +206,19 @@ def backbone_hash(files: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def writing(folder: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside `folder` that takes its place when the block succeeds."""
+def writing(folder: Path, *, replace: bool = False, record: str = RECORD_FILE) -> Iterator[Path]:
+    """Give a temporary folder beside `folder` that takes its place when the block succeeds.
+
+    What is there stays when the block fails. With `replace` it may be an empty folder or one
+    that holds the file `record`: anything else, which we did not write, is a UsageError.
+    """
     if folder.exists() and not replace:
         raise UsageError(f"{folder} exists", hint="choose another folder, or --overwrite")
+    is_ours = (folder / record).is_file() or (folder.is_dir() and not any(folder.iterdir()))
+    if folder.exists() and not is_ours:
+        raise UsageError(
+            f"{folder}: not replaced, there is no {record} in it", hint="choose another folder"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -199,8 +230,12 @@ def writing(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         if folder.exists():
             old = temporary.with_name(temporary.name + ".old")
             folder.rename(old)
-            temporary.rename(folder)
-            shutil.rmtree(old)
+            try:
+                temporary.rename(folder)
+            except BaseException:
+                old.rename(folder)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
         else:
             temporary.rename(folder)
     except BaseException:
@@ -239,13 +274,18 @@ def _find_backbone(folder: Path, digest: str) -> tuple[Path, BackboneInfo]:
         registry().load_all()
         yield from installed_bundles().values()
 
+    damage: BundleError | None = None
     for candidate in candidates():
         path = candidate / "backbone" / "backbone.json"
         if path.is_file():
-            info = _read(path, BackboneInfo)
+            try:
+                info = _read(path, BackboneInfo)
+            except BundleError as error:  # another bundle's matters only to that one
+                damage = error if candidate == folder else damage
+                continue
             if info.hash == digest:
                 return path.parent, info
-    raise BundleError(
+    raise damage or BundleError(
         f"{folder}: its backbone {digest[:12]} is in no installed bundle",
         hint="install the bundle that it shares the backbone with, or export with the backbone",
     )

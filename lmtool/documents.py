@@ -6,7 +6,7 @@ described in docs/documents.md; `Document.fields` carries every input field that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -227,6 +227,20 @@ def document_to_record(document: Document) -> dict[str, Any]:
 def encode_document(document: Document) -> bytes:
     """Return the document as one line of JSON in UTF-8, with its line end."""
     return _encoder.encode(document_to_record(document)) + b"\n"
+
+
+def is_span(value: Any) -> bool:
+    """Whether a value of a plugin's own layer is {"start": …, "end": …, "label": …}."""
+    if not (isinstance(value, dict) and "label" in value):
+        return False
+    return isinstance(value.get("start"), int) and isinstance(value.get("end"), int)
+
+
+def own_spans(document: Document) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield each field that is a list of spans with labels: a layer that the core does not know."""
+    for name, value in document.fields.items():
+        if isinstance(value, list) and value and all(map(is_span, value)):
+            yield name, value
 
 
 def _spans(document: Document) -> Iterable[tuple[str, Any]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from .documents import Document, document_to_record
 from .errors import DataError
 from .models import Model
@@ -18,7 +16,13 @@ def evaluate(model: Model, documents: Iterable[Document]) -> dict[str, Any]:
     The report is what `task.score` gives, and "documents", their number. Raises DataError when
     no document has a layer that the task writes.
     """
-    gold, predicted = annotate_again(model, documents)
+    return compare(model, *annotate_again(model, documents))
+
+
+def compare(
+    model: Model, gold: Sequence[Document], predicted: Sequence[Document]
+) -> dict[str, Any]:
+    """Return the report on what `annotate_again` gave."""
     return {"documents": len(gold), **model.task.score(gold, predicted)}
 
 
@@ -39,16 +43,13 @@ def annotate_again(
 def worst(
     report: dict[str, Any], gold: Sequence[Document], predicted: Sequence[Document], n: int
 ) -> list[tuple[Document, Document]]:
-    """Return the n pairs (gold, predicted) with the most wrong items, the worst first."""
-    errors: list[int] = report["errors"]
+    """Return the n pairs (gold, predicted) with the most wrong items, the worst first.
+
+    None where the task does not count "errors" by document.
+    """
+    errors: list[int] = report.get("errors", [])
     order = sorted(range(len(errors)), key=lambda i: (-errors[i], i))
     return [(gold[i], predicted[i]) for i in order[:n] if errors[i]]
-
-
-def report_to_json(report: dict[str, Any]) -> bytes:
-    """Return a report as JSON, without the error count of each document."""
-    kept = {key: value for key, value in report.items() if key != "errors"}
-    return msgspec.json.format(msgspec.json.encode(kept), indent=1)
 
 
 def pair_to_record(gold: Document, predicted: Document, layers: Sequence[str]) -> dict[str, Any]:

@@ -82,6 +82,10 @@ def export_bundle(
         raise UsageError(
             f"unknown precision {options.precision!r}", hint=f"one of {', '.join(PRECISIONS)}"
         )
+    if out.exists() and checkpoint_folder.resolve().is_relative_to(out.resolve()):
+        raise UsageError(
+            f"{out}: holds the checkpoint that is exported", hint="choose another folder"
+        )
     if not any(dev.values()):
         raise DataError("no dev documents", hint="give files with gold layers with --dev")
     checkpoint = load_checkpoint(checkpoint_folder)
@@ -228,7 +232,7 @@ def _measure(model: Model, dev: Mapping[str, Sequence[Document]]) -> dict[str, A
 
 def _check_gate(metrics: Mapping[str, dict[str, Any]], options: ExportOptions) -> None:
     lost = metrics["fp32"]["all"] - metrics[options.precision]["all"]
-    if lost > options.gate:
+    if not lost <= options.gate:  # NaN does not pass
         raise NegativeResult(
             f"{options.precision} loses {lost:.2f} points of {metrics['fp32']['metric']} "
             f"({metrics['fp32']['all']:.2f} to {metrics[options.precision]['all']:.2f}); "

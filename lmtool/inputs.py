@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import io
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -28,9 +29,12 @@ __all__ = [
     "text_input",
 ]
 
+_N_SUFFIXES: Final = 5
+"""Suffixes of skipped files that are named."""
 _SNIFF_BYTES: Final = 1 << 16
 _JSON_START: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]')
 _LEFT_BY_RUNS: Final = (".partial", ".progress", ".errors.jsonl")
+log = logging.getLogger("lmtool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,8 @@ def expand_inputs(
     A path that exists is taken as it is, "-" is stdin, and what holds `*`, `?` or `[` is a glob,
     in which `**` stands for any folders. A folder gives its files whose suffix names a format
     (with `input_format`: all its files), without hidden ones and without following links to
-    folders; a folder with .ann files is in brat's format. UsageError for what does not exist,
+    folders, and says in the log how many it leaves out; a folder with .ann files is in brat's
+    format. UsageError for what does not exist,
     matches nothing or has an unknown suffix.
     """
     inputs: list[Input] = []
@@ -79,6 +84,7 @@ def text_input(text: str) -> Input:
 
 def _folder(name: str, input_format: str | None) -> Iterator[Input]:
     n_found = 0
+    skipped: list[str] = []
 
     def fail(error: OSError) -> None:
         raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
@@ -94,6 +100,14 @@ def _folder(name: str, input_format: str | None) -> Iterator[Input]:
                 n_found += 1
                 reader = reader_for(item, "brat" if is_brat else input_format)
                 yield Input(FileSource(os.path.join(folder, item)), reader)
+            else:
+                skipped.append(format_suffix(item) or "no suffix")
+    if n_found and skipped:
+        files = "1 file" if len(skipped) == 1 else f"{len(skipped):,} files"
+        kinds = sorted(set(skipped))
+        shown = ", ".join(kinds[:_N_SUFFIXES]) + (", …" if len(kinds) > _N_SUFFIXES else "")
+        message = "%s skipped in %s (%s): no known format; choose with --input-format"
+        log.warning(message, files, name, shown)
     if not n_found:
         raise UsageError(
             f"{name}: no file in this folder has a suffix that names a format",

@@ -8,6 +8,9 @@ that are not written, and what is written after it is cut off again.
     begin:   create FILE.partial → remove the old journal → empty the files → header → journal
     commit:  append to FILE.partial and the errors file → journal (written aside, renamed)
     finish:  footer → journal that says so → remove an empty errors file → rename → remove journal
+
+A lock on FILE.partial, which ends with the process, keeps a second run away until the end. An
+errors file that is a device is only ever appended to.
 """
 
 from __future__ import annotations
@@ -89,6 +92,7 @@ class FileOutput(Output):
         self._partial = path.with_name(path.name + ".partial")
         self._journal = path.with_name(path.name + ".progress")
         self._errors_path = errors
+        self._has_device = is_device(errors)
         self._writer = writer
         self._compression = compression_of(path.name)
         self._resume = resume
@@ -101,13 +105,15 @@ class FileOutput(Output):
         self._fingerprint = dict(fingerprint)
         state = self._last_state()
         if self.is_complete:
-            return state or State(is_finished=True)
+            return state or State(is_finished=True, failed=self._n_errors())
         self._open()
         if state is not None and self._cut_back(state):
             return state
-        self._journal.unlink(missing_ok=True)
-        for file in self._files:
-            file.truncate(0)
+        with disk_errors(self._journal):
+            self._journal.unlink(missing_ok=True)
+        for file, path in self._sized():
+            with disk_errors(path):
+                file.truncate(0)
         state = State(fingerprint=self._fingerprint)
         self.commit(self._writer.header(), b"", state)
         return state
@@ -131,7 +137,7 @@ class FileOutput(Output):
             self.is_complete = True
             self._journal.unlink(missing_ok=True)
             if state is not None and not state.failed:
-                self._errors_path.unlink(missing_ok=True)
+                self._remove_errors()
             return state
         if state is not None:
             log.warning("%s is gone: the run is started over", self._partial)
@@ -163,24 +169,50 @@ class FileOutput(Output):
         )
 
     def _open(self) -> None:
-        for path in (self._partial, self._errors_path):
-            with disk_errors(path):
-                # "r+" does not create and "w" empties too early: the old journal still stands.
-                number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            self._files.append(os.fdopen(number, "r+b", buffering=0))
-        _lock(self._files[0], self._partial)
+        paths = (self._partial, self._errors_path)
+        created = [path for path in paths if not path.exists()]
+        try:
+            for path in paths:
+                with disk_errors(path):
+                    self._files.append(_open_to_write(path))
+            _lock(self._files[0], self._partial)
+        except UsageError:
+            self.close()
+            for path in created:
+                path.unlink(missing_ok=True)
+            raise
+
+    def _sized(self) -> list[tuple[BinaryIO, Path]]:
+        """Return the files that can be cut and forced to the disk, which a device cannot."""
+        both = list(zip(self._files, (self._partial, self._errors_path), strict=True))
+        return both[:1] if self._has_device else both
+
+    def _n_errors(self) -> int:
+        """Return how many records are in the errors file."""
+        if self._has_device:
+            return 0
+        try:
+            with self._errors_path.open("rb") as file:
+                return sum(1 for _ in file)
+        except OSError:
+            return 0
+
+    def _remove_errors(self) -> None:
+        if not self._has_device:
+            self._errors_path.unlink(missing_ok=True)
 
     def _cut_back(self, state: State) -> bool:
         """Shorten the files to what the journal says; False when they are shorter already."""
         sizes = (state.output_bytes, state.errors_bytes)
-        for file, size in zip(self._files, sizes, strict=True):
+        for (file, _), size in zip(self._sized(), sizes, strict=False):
             if os.fstat(file.fileno()).st_size < size:
                 message = "%s says more than the files hold: the run is started over"
                 log.warning(message, self._journal)
                 return False
-        for file, size in zip(self._files, sizes, strict=True):
-            file.truncate(size)
-            file.seek(size)
+        for (file, path), size in zip(self._sized(), sizes, strict=False):
+            with disk_errors(path, AGAIN):
+                file.truncate(size)
+                file.seek(size)
         return True
 
     def encode(self, documents: Sequence[Document]) -> bytes:
@@ -213,12 +245,14 @@ class FileOutput(Output):
             state.is_finished = True
             self._sync()
             self._write_journal(state)
-        self.close()
+        if os.name == "nt":  # there is no lock there, and an open file cannot be renamed
+            self.close()
         if not state.failed:
-            self._errors_path.unlink(missing_ok=True)
+            self._remove_errors()
         with disk_errors(self._path, "remove what is in the way, then go on with --resume"):
             os.replace(self._partial, self._path)
-        self._journal.unlink(missing_ok=True)
+            self._journal.unlink(missing_ok=True)
+        self.close()
 
     def close(self) -> None:
         """Close the files."""
@@ -226,8 +260,8 @@ class FileOutput(Output):
             file.close()
 
     def _sync(self) -> None:
-        for file in self._files:
-            with disk_errors(self._partial, AGAIN):
+        for file, path in self._sized():
+            with disk_errors(path, AGAIN):
                 os.fsync(file.fileno())
         self._synced = time.monotonic()
 
@@ -259,8 +293,25 @@ def write_all(file: BinaryIO, data: bytes) -> None:
         view = view[file.write(view) or 0 :]
 
 
+def is_device(path: Path) -> bool:
+    """Whether this is /dev/null, a pipe, or another name of a stream: not to be replaced."""
+    if str(path).startswith(("/dev/fd/", "/dev/std", "/proc/")):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _open_to_write(path: Path) -> BinaryIO:
+    """Open at the start, or a device at its end, without emptying: a journal may still stand."""
+    if is_device(path):
+        return path.open("ab", buffering=0)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+
+
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Keep a second run from writing the same file; the lock ends with the process."""
+    """Keep a second run from writing the same file; the lock ends with the process.
+
+    A file that got its name while this run was opening it is the other run's result by now.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
@@ -268,9 +319,14 @@ def _lock(file: BinaryIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        is_ours = False
+    except OSError:
+        log.debug("%s: this file system has no locks", path)
+        return
+    else:
+        is_ours = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+    if not is_ours:
         raise UsageError(
             f"{path}: another run is writing this file",
             hint="wait for it, or choose another name with -o",
-        ) from None
-    except OSError:
-        log.debug("%s: this file system has no locks", path)
+        )

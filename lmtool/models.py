@@ -13,7 +13,7 @@ import msgspec
 from .batching import cut_batches, pad_windows
 from .bundles import BackboneInfo, Bundle, load_bundle
 from .documents import Coverage, Document
-from .errors import BundleError, PluginError
+from .errors import BundleError, PluginError, UsageError
 from .plugins import registry
 from .sessions import GraphFile, Session, n_threads, open_session
 from .tasks import EncoderTask, Graph, Part, make_options
@@ -51,6 +51,7 @@ class Model:
         self.task = task
         self.name = name
         self.options = task.Options() if options is None else options
+        task.check_options(self.options)
         self.labels = task.labels
         self.providers: tuple[str, ...] = getattr(backbone, "providers", ())
         self.encoder = encoder
@@ -64,7 +65,9 @@ class Model:
         return self.annotate([_document(text)])[0]
 
     def pipe(self, texts: Iterable[str | Document]) -> Iterator[Document]:
-        """Annotate a stream, in order, in constant memory."""
+        """Annotate a stream, in order, in constant memory; UsageError for a single text."""
+        if isinstance(texts, str):
+            raise UsageError("pipe takes many texts", hint="call the model with a single one")
         for chunk in self.chunks(map(_document, texts)):
             yield from self.annotate(chunk)
 
@@ -107,7 +110,7 @@ class Model:
 
     def _run(self, pending: Sequence[tuple[int, Window]], parts: list[list[Part]]) -> None:
         """Run windows, each distinct one once, and append their parts to their documents'."""
-        distinct: dict[tuple[str, bytes, bytes], int] = {}
+        distinct: dict[tuple[str, bytes, bytes, bytes], int] = {}
         slots = [distinct.setdefault(window.key, len(distinct)) for _, window in pending]
         windows: list[Window] = [None] * len(distinct)  # type: ignore[list-item]
         for slot, (_, window) in zip(slots, pending, strict=True):
@@ -155,20 +158,30 @@ def load(
     device: str = "auto",
     threads: int = 0,
     batch_tokens: int = BATCH_TOKENS,
+    task_name: str | None = None,
     **options: Any,
 ) -> Model:
     """Load a bundle (a name or a folder) or a training checkpoint (a folder, needs torch).
 
-    `options` are the task's; an unknown one is a UsageError. `threads` 0 means all cores.
+    `options` are the task's; an unknown one, and a value that does not fit, is a UsageError, as
+    is a model of another task than `task_name`. `threads` 0 means all cores.
     """
     if (Path(ref) / "checkpoint.json").is_file():
-        from .training.checkpoint import load_checkpoint
-        from .training.inference import model_from_checkpoint
-
+        try:
+            from .training.checkpoint import load_checkpoint
+            from .training.inference import model_from_checkpoint
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"{ref}: a checkpoint needs {error.name}, which a plain installation leaves out",
+                hint='pip install "lmtool[train]"',
+            ) from error
+        checkpoint = load_checkpoint(Path(ref))
+        _check_task(ref, checkpoint.info.task, task_name)
         return model_from_checkpoint(
-            load_checkpoint(Path(ref)), options, batch_tokens, device=device, threads=threads
+            checkpoint, options, batch_tokens, device=device, threads=threads
         )
     bundle = load_bundle(ref)
+    _check_task(ref, bundle.info.task, task_name)
     task = task_of(bundle.info.task, str(ref))(bundle.info.labels)
     open_graph = functools.partial(open_session, device=device, threads=threads)
     backbone = backbone_session(bundle.backbone_folder, bundle.backbone, device, threads)
@@ -188,8 +201,21 @@ def load(
     )
 
 
+def find_task(name: str) -> type[EncoderTask]:
+    """Return the encoder task that somebody named; UsageError when no plugin has it."""
+    task = registry().task(name)
+    if task is None:
+        raise UsageError(
+            f"task: no plugin has a task {name!r}",
+            hint=f"plugins are: {', '.join(registry().names())}",
+        )
+    if not issubclass(task, EncoderTask):
+        raise UsageError(f"task: {name!r} is answered by a language model, it has no head to train")
+    return task
+
+
 def task_of(name: str, where: str) -> type[EncoderTask]:
-    """Return the encoder task of this name; BundleError when no plugin has it."""
+    """Return the encoder task that a model names; BundleError when no plugin has it."""
     task = registry().task(name)
     if task is None:
         raise BundleError(
@@ -199,6 +225,14 @@ def task_of(name: str, where: str) -> type[EncoderTask]:
     if not issubclass(task, EncoderTask):
         raise BundleError(f"{where}: {name!r} is a task for language models")
     return task
+
+
+def _check_task(ref: str | Path, found: str, wanted: str | None) -> None:
+    if wanted not in (None, found):
+        raise UsageError(
+            f"{ref}: a model for {found!r}, not for {wanted!r}",
+            hint=f"run it with lmtool {found}",
+        )
 
 
 _sessions: dict[tuple[str, str, int], Session] = {}

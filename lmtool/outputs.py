@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from .compression import compress, compression_of
 from .documents import Document
-from .errors import UsageError
-from .journal import FileOutput, Output, State, disk_errors, write_all
+from .errors import LmtoolError, PluginError, UsageError
+from .journal import FileOutput, Output, State, disk_errors, is_device, write_all
 from .sources import PathWriter, Writer
 
 __all__ = ["Output", "open_output"]
@@ -30,7 +30,7 @@ def open_output(
 
     Nothing is created before `Output.begin`. UsageError for what cannot be.
     """
-    is_stream = not isinstance(output, Path) or _is_device(output)
+    is_stream = not isinstance(output, Path) or is_device(output)
     if resume and (is_stream or isinstance(writer, PathWriter)):
         what = "a stream" if is_stream else f"the format {writer.name!r}"
         raise UsageError(
@@ -42,30 +42,41 @@ def open_output(
                 f"the format {writer.name!r} cannot be written to a stream",
                 hint="name an output with -o",
             )
+        errors = errors and _followed(errors)
+        _check_paths(None, errors, inputs)
         return StreamOutput(output, writer, errors)
-    path = output.resolve() if output.is_symlink() else output
-    errors = errors or path.with_name(path.name + ".errors.jsonl")
+    path = _followed(output)
+    errors = _followed(errors or path.with_name(path.name + ".errors.jsonl"))
     _check_paths(path, errors, inputs)
     if isinstance(writer, PathWriter):
         return PathOutput(path, writer, errors)
     return FileOutput(path, writer, errors, resume=resume)
 
 
-def _is_device(path: Path) -> bool:
-    """Whether this is /dev/null, a named pipe or the like, which must not be replaced."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+def _followed(path: Path) -> Path:
+    """Return what a link leads to, so that the link stays; a device is left as it is named."""
+    return path.resolve() if path.is_symlink() and not is_device(path) else path
 
 
-def _check_paths(path: Path, errors: Path, inputs: Sequence[str]) -> None:
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder", hint="name a file in it, or a new folder for brat")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}", hint="mkdir it first")
-    names = {path, path.with_name(path.name + ".partial"), path.with_name(path.name + ".progress")}
-    if errors in names:
-        raise UsageError(f"{errors}: the errors cannot go there", hint="choose another --errors")
+def _check_paths(path: Path | None, errors: Path | None, inputs: Sequence[str]) -> None:
+    """Refuse places that cannot be written, and those that are inputs."""
+    names = []
+    if path is not None:
+        if path.is_dir():
+            hint = "name a file in it, or a new folder for brat"
+            raise UsageError(f"{path}: is a folder", hint=hint)
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {path.parent}", hint="mkdir it first")
+        names = [path, *(path.with_name(path.name + end) for end in (".partial", ".progress"))]
+    if errors is not None and not is_device(errors):
+        if errors.resolve() in {name.resolve() for name in names} or errors.is_dir():
+            hint = "choose another --errors"
+            raise UsageError(f"{errors}: the errors cannot go there", hint=hint)
+        if not errors.parent.is_dir():
+            raise UsageError(f"{errors}: there is no folder {errors.parent}", hint="mkdir it first")
+        names.append(errors)
     written = {}
-    for name in (*names, errors):
+    for name in names:
         with contextlib.suppress(OSError):
             found = name.stat()
             written[found.st_dev, found.st_ino] = name
@@ -80,6 +91,36 @@ def _check_paths(path: Path, errors: Path, inputs: Sequence[str]) -> None:
                 )
 
 
+class _ErrorsFile:
+    """The errors file of an output without a journal; one that is a device is appended to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def open(self) -> None:
+        """Create or empty it."""
+        with disk_errors(self._path):
+            self._file = self._path.open("ab" if is_device(self._path) else "wb", buffering=0)
+
+    def write(self, data: bytes) -> None:
+        """Append lines."""
+        if self._file is not None:
+            with disk_errors(self._path, "make room and start again"):
+                write_all(self._file, data)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._file is not None:
+            self._file.close()
+
+    def remove(self) -> None:
+        """Remove it: there were no errors."""
+        self.close()
+        if not is_device(self._path):
+            self._path.unlink(missing_ok=True)
+
+
 class StreamOutput(Output):
     """Writes to stdout, or to a pipe or device; errors go to a file, or to the log."""
 
@@ -89,20 +130,18 @@ class StreamOutput(Output):
         self._writer = writer
         self._name = str(output) if isinstance(output, Path) else "<stdout>"
         self._compression = compression_of(self._name)
-        self._errors_path = errors
         self.has_errors_file = errors is not None
-        self._errors: BinaryIO | None = None
+        self._errors = _ErrorsFile(errors) if errors is not None else None
 
     def begin(self, fingerprint: Mapping[str, str]) -> State:
         """Write the header."""
-        if self._errors_path is not None:
-            with disk_errors(self._errors_path):
-                self._errors = self._errors_path.open("wb", buffering=0)
         if isinstance(self._output, Path):
             with disk_errors(self._output):
-                self._stream = self._output.open("wb")
+                self._stream = self._output.open("ab")
         else:
             self._stream = self._output
+        if self._errors is not None:
+            self._errors.open()
         self._write(self._writer.header())
         return State()
 
@@ -114,15 +153,14 @@ class StreamOutput(Output):
         """Write and flush."""
         self._write(encoded)
         if self._errors is not None:
-            with disk_errors(str(self._errors_path)):
-                write_all(self._errors, errors)
+            self._errors.write(errors)
 
     def finish(self, state: State) -> None:
         """Write the footer; an errors file without errors is removed."""
         self._write(self._writer.footer())
         self.close()
-        if self._errors_path is not None and not state.failed:
-            self._errors_path.unlink(missing_ok=True)
+        if self._errors is not None and not state.failed:
+            self._errors.remove()
 
     def close(self) -> None:
         """Close the files; a stream that was given is the caller's."""
@@ -144,11 +182,10 @@ class PathOutput(Output):
     def __init__(self, path: Path, writer: PathWriter, errors: Path) -> None:
         self._path = path
         self._partial = path.with_name(path.name + ".partial")
-        self._errors_path = errors
+        self._errors = _ErrorsFile(errors)
         self._writer = writer
         self._stack = contextlib.ExitStack()
         self._write: Callable[[Sequence[Document]], None]
-        self._errors: BinaryIO
 
     def begin(self, fingerprint: Mapping[str, str]) -> State:
         """Create it under a temporary name."""
@@ -156,20 +193,28 @@ class PathOutput(Output):
             if self._partial.is_dir():
                 shutil.rmtree(self._partial)
             self._partial.unlink(missing_ok=True)
-            self._errors = self._stack.enter_context(self._errors_path.open("wb", buffering=0))
+            self._errors.open()
+            self._stack.callback(self._errors.close)
             self._write = self._stack.enter_context(self._writer.open(self._partial))
         return State()
 
     def encode(self, documents: Sequence[Document]) -> bytes:
         """Write the documents at once: without a journal there is nothing to keep in step."""
         with disk_errors(self._path, "make room and start again"):
-            self._write(documents)
+            try:
+                self._write(documents)
+            except (LmtoolError, OSError, MemoryError):
+                raise
+            except Exception as error:  # who knows how many of the documents are written
+                raise PluginError(
+                    f"the writer {self._writer.name!r} failed: {type(error).__name__}: {error}",
+                    hint="this is a bug in the writer; --debug shows the traceback",
+                ) from error
         return b""
 
     def commit(self, encoded: bytes, errors: bytes, state: State) -> None:
         """Write the errors of a chunk."""
-        with disk_errors(self._errors_path, "make room and start again"):
-            write_all(self._errors, errors)
+        self._errors.write(errors)
 
     def finish(self, state: State) -> None:
         """Write the end and give it its name."""
@@ -177,7 +222,7 @@ class PathOutput(Output):
             self.close()
             os.replace(self._partial, self._path)
             if not state.failed:
-                self._errors_path.unlink(missing_ok=True)
+                self._errors.remove()
 
     def close(self) -> None:
         """Close it; what is not finished stays under its temporary name."""

@@ -22,7 +22,7 @@ import msgspec
 
 from .documents import Document
 from .errors import DataError, LmtoolError, PluginError, UsageError
-from .inputs import Input
+from .inputs import Input, StdinSource
 from .journal import State
 from .outputs import Output, open_output
 from .sources import BadRecord, PathWriter, ReadOptions, Writer
@@ -102,11 +102,20 @@ def run_files(
 ) -> Iterator[Progress]:
     """Annotate the inputs into the output; yield after each chunk, and the report at the end.
 
+    An exception of the model or the writer on one document, whatever its type, is a failed
+    record. It is passed on where the code and not the document seems to be at fault: where all
+    documents of a chunk fail with one type, or the only one does before any has been written.
     UsageError when the output cannot be written (what is there stays good for `resume`), or
-    does not fit the run to resume; DataError for the first bad record with `strict`;
-    BrokenPipeError when the reader of stdout has gone.
+    does not fit the run to resume; with `strict`, DataError for the first bad record, or
+    PluginError where an exception of another type is the reason; BrokenPipeError when the
+    reader of stdout has gone.
     """
     began = time.monotonic()
+    if options.resume and any(isinstance(item.source, StdinSource) for item in inputs):
+        raise UsageError(
+            "--resume does not work with stdin, which cannot be read again",
+            hint="write the input to a file first, and name that",
+        )
     sizes = _Sizes(inputs)
     target = open_output(
         output,
@@ -203,7 +212,7 @@ class _Feed:
                 yield record.item
                 continue
             if self._strict:
-                raise _data_error(record.item)
+                raise DataError(record.item.message, record.item.hint)
             n_bad += 1
             if n_bad == MAX_BAD_IN_A_ROW:
                 return
@@ -236,40 +245,59 @@ def _chunks(
             yield rest
 
 
-def _data_error(bad: BadRecord) -> DataError:
-    where = f"{bad.path}:{bad.line}: " if bad.line else f"{bad.path}: "
-    reason = bad.reason.removeprefix(f"{bad.path}: ")
-    return DataError(where + reason, bad.hint)
-
-
 # ── one chunk ────────────────────────────────────────────────────────────────────────────────
 
 
 class _Failures:
     """The records of a chunk that are not written, by their index in it."""
 
-    def __init__(self, chunk: Sequence[_Record], *, strict: bool) -> None:
+    def __init__(self, chunk: Sequence[_Record], *, strict: bool, is_first: bool) -> None:
         self._chunk = chunk
         self._strict = strict
+        self._is_first = is_first
         self.found = {i: r.item for i, r in enumerate(chunk) if isinstance(r.item, BadRecord)}
 
     def isolate(self, work: Callable[[list[_Item]], _Out], items: list[_Item]) -> list[_Out]:
         """Do work on all items, or where that fails on each alone, and note those that fail."""
         if not items:
             return []
-        try:
-            return [work(items)]
-        except DataError as error:
-            if len(items) > 1:
-                return [out for item in items for out in self.isolate(work, [item])]
-            index, document = items[0]
-            record = self._chunk[index]
-            if self._strict:
-                where = f"{record.path}: record {record.number}: "
-                raise DataError(where + error.message, error.hint) from error
+        if len(items) > 1:
+            try:
+                return [work(items)]
+            except Exception as error:
+                if _is_no_record(error):
+                    raise
+        done: list[_Out] = []
+        failed: list[tuple[_Item, Exception]] = []
+        for item in items:
+            try:
+                done.append(work([item]))
+            except Exception as error:
+                if _is_no_record(error):
+                    raise
+                if self._strict:
+                    raise self._at_record(item, error) from error
+                failed.append((item, error))
+        if not done and self._is_broken([error for _, error in failed]):
+            raise failed[0][1]
+        for (index, document), problem in failed:
+            reason, hint = _reason(problem)
             raw = document.text[:RAW_CHARACTERS]
-            self.found[index] = BadRecord(record.path, 0, error.message, error.hint, raw)
-            return []
+            self.found[index] = BadRecord(self._chunk[index].path, 0, reason, hint, raw)
+        return done
+
+    def _is_broken(self, errors: Sequence[Exception]) -> bool:
+        """Whether what failed on all items is the code, not the documents."""
+        kinds = {type(error) for error in errors}
+        if len(kinds) > 1 or isinstance(errors[0], DataError):
+            return False
+        return len(errors) > 1 or self._is_first
+
+    def _at_record(self, item: _Item, error: Exception) -> LmtoolError:
+        record = self._chunk[item[0]]
+        reason, hint = _reason(error)
+        kind = DataError if isinstance(error, DataError) else PluginError
+        return kind(f"{record.path}: record {record.number}: {reason}", hint)
 
     def encode(self) -> bytes:
         """Return the lines of the errors file, in the order of the records."""
@@ -287,6 +315,19 @@ class _Failures:
         return b"".join(lines)
 
 
+def _is_no_record(error: Exception) -> bool:
+    """Whether an exception is about the run as a whole: its memory, its disk, its contract."""
+    is_own = isinstance(error, LmtoolError) and not isinstance(error, DataError)
+    return is_own or isinstance(error, MemoryError | OSError)
+
+
+def _reason(error: Exception) -> tuple[str, str]:
+    if isinstance(error, DataError):
+        return error.message, error.hint
+    hint = "the code failed, not the input; --strict stops here, --debug shows the traceback"
+    return f"{type(error).__name__}: {error}", hint
+
+
 def _commit(
     model: Annotator,
     target: Output,
@@ -297,7 +338,7 @@ def _commit(
     strict: bool,
 ) -> None:
     """Annotate a chunk, write it, and move the state behind it."""
-    failures = _Failures(chunk, strict=strict)
+    failures = _Failures(chunk, strict=strict, is_first=not state.documents)
 
     def annotate(items: list[_Item]) -> list[_Item]:
         documents = model.annotate([document for _, document in items])
@@ -312,7 +353,7 @@ def _commit(
     written = [document for _, items in pieces for _, document in items]
     if not target.has_errors_file:
         for _, bad in sorted(failures.found.items()):
-            log.warning("%s", _data_error(bad))
+            log.warning("%s", DataError(bad.message, bad.hint))
     state.input, state.record = chunk[-1].input, chunk[-1].number
     state.bytes_left = sizes.left(state)
     state.documents += len(written)

@@ -62,7 +62,8 @@ class OnnxSession:
 
 def n_threads(threads: int = 0) -> int:
     """Return the number of threads to use: the given one, or all cores of this process for 0."""
-    return threads or len(os.sched_getaffinity(0))
+    affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
+    return threads or (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def open_session(graph: GraphFile, device: str = "auto", threads: int = 0) -> Session:
@@ -101,6 +102,7 @@ def _open(path: Path, device: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # one is kept for every shape of a batch, for no speed
     options.log_severity_level = 3
     if "CUDAExecutionProvider" not in wanted:
         # Exported graphs have their fastest form on a CPU already (docs/graphs.md).

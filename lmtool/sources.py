@@ -37,6 +37,16 @@ class BadRecord:
     hint: str = ""
     raw: str = ""
 
+    @property
+    def where(self) -> str:
+        """The place: the path, and the line where one is known."""
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+    @property
+    def message(self) -> str:
+        """The place and the reason in one line, the path said once."""
+        return f"{self.where}: {self.reason.removeprefix(f'{self.path}: ')}"
+
 
 class Source(Protocol):
     """One input: a name for messages, and its decompressed bytes."""

@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
-from .documents import Document
+from .documents import Document, own_spans
 from .sources import Writer
 
 
@@ -45,18 +45,10 @@ def view(document: Document) -> list[Passage]:
 
 
 def _view_own(document: Document) -> Iterator[Passage]:
-    """Yield a passage for each field that is a list of {"start": …, "end": …, "label": …}."""
-    for value in document.fields.values():
-        if isinstance(value, list) and value and all(map(_is_span, value)):
-            marks = (Mark(span["start"], span["end"], str(span["label"])) for span in value)
-            yield Passage(document.text, tuple(marks))
-
-
-def _is_span(value: Any) -> bool:
-    """Whether a value of a record looks like a span with a label."""
-    if not (isinstance(value, dict) and "label" in value):
-        return False
-    return isinstance(value.get("start"), int) and isinstance(value.get("end"), int)
+    """Yield a passage for each layer of a plugin's own that is a list of spans."""
+    for _, spans in own_spans(document):
+        marks = (Mark(span["start"], span["end"], str(span["label"])) for span in spans)
+        yield Passage(document.text, tuple(marks))
 
 
 def _view_entities(document: Document) -> list[Passage]:

@@ -70,9 +70,10 @@ class Window:
         self.word_tokens, self.word_starts, self.word_ends = words
 
     @property
-    def key(self) -> tuple[str, bytes, bytes]:
+    def key(self) -> tuple[str, bytes, bytes, bytes]:
         """What two windows share when a model must give them the same answer."""
-        return self.text, self.ids.tobytes(), self.word_tokens.tobytes()
+        ids, shapes, words = self.ids, self.shapes, self.word_tokens
+        return self.text, ids.tobytes(), shapes.tobytes(), words.tobytes()
 
     def words_of(self, start: int, end: int) -> tuple[int, int] | None:
         """Return the range of words that covers the characters start to end of the document.
@@ -255,7 +256,10 @@ class _Tokens:
         if len(self.first):
             text = self.text
             bounds = zip(self.word_starts.tolist(), self.word_ends.tolist(), strict=True)
-            by_word = [_shape(text[start:end]) for start, end in bounds]
+            by_word = [
+                (_shape if end - start <= _LONGEST_KEPT else _shape_of)(text[start:end])
+                for start, end in bounds
+            ]
             n_tokens = np.diff(np.append(self.first, len(self.ids)))
             shapes[self.first[0] :] = np.repeat(by_word, n_tokens)
         return shapes
@@ -369,8 +373,7 @@ def _is_alone(character: str) -> bool:
     return category[0] not in "LNM"
 
 
-@functools.lru_cache(1 << 16)
-def _shape(word: str) -> int:
+def _shape_of(word: str) -> int:
     """Return the case shape of a word: what an uncased tokenizer throws away."""
     if word.islower():
         return _LOWER
@@ -383,3 +386,7 @@ def _shape(word: str) -> int:
     if any(map(str.isupper, word)):
         return _MIXED
     return _ALNUM if word.isalnum() else _OTHER
+
+
+_shape = functools.lru_cache(1 << 14)(_shape_of)
+_LONGEST_KEPT = 64  # characters: a cache of longer words could take any amount of memory

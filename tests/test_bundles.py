@@ -15,7 +15,7 @@ from tiny_bundle import write_tiny_bundle
 
 import lmtool
 from lmtool.bundles import find_bundle, load_bundle, problems, sha256, writing
-from lmtool.sessions import GraphFile, OnnxSession, open_session
+from lmtool.sessions import GraphFile, OnnxSession, n_threads, open_session
 from lmtool.signature import Port, Signature
 
 
@@ -153,7 +153,7 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_folder_that_exists_is_replaced_only_when_asked(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").touch()
+    (tmp_path / "out" / "bundle.json").touch()
     with pytest.raises(lmtool.UsageError, match="exists"), writing(tmp_path / "out"):
         pass
     with writing(tmp_path / "out", replace=True) as folder:
@@ -163,3 +163,62 @@ def test_a_folder_that_exists_is_replaced_only_when_asked(tmp_path: Path) -> Non
 
 def test_records_are_strict_json(bundle: Path) -> None:
     assert msgspec.json.decode((bundle / "bundle.json").read_bytes())["format"] == 1
+
+
+def test_a_folder_that_we_did_not_write_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "letters").touch()
+    with (
+        pytest.raises(lmtool.UsageError, match=r"there is no bundle\.json in it"),
+        writing(tmp_path, replace=True),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["letters"]
+
+
+def test_what_is_there_stays_when_it_cannot_be_replaced(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if target == bundle and not self.name.endswith(".old"):
+            raise OSError("disk full")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="disk full"), writing(bundle, replace=True):
+        pass
+    assert list(load_bundle(bundle).problems()) == []
+    assert list(bundle.parent.iterdir()) == [bundle]
+
+
+@pytest.mark.parametrize("name", ["head.onnx", "backbone.onnx", "tokenizer.json"])
+def test_a_file_without_a_hash_is_refused(bundle: Path, name: str) -> None:
+    head = name == "head.onnx"
+    path = bundle / "bundle.json" if head else bundle / "backbone" / "backbone.json"
+    files = json.loads(path.read_text("utf-8"))["files"]
+    del files[name]
+    edit(path, files=files)
+    with pytest.raises(lmtool.BundleError, match=f"{name},? has no sha256"):
+        load_bundle(bundle)
+
+
+def test_a_backbone_under_a_wrong_name_is_refused(bundle: Path) -> None:
+    edit(bundle / "bundle.json", backbone="0" * 64)
+    edit(bundle / "backbone" / "backbone.json", hash="0" * 64)
+    with pytest.raises(lmtool.BundleError, match="its hash is not that of its files"):
+        load_bundle(bundle)
+
+
+def test_a_damaged_backbone_beside_is_no_matter(bundle: Path) -> None:
+    for name in ("a-en", "head-en"):
+        shutil.copytree(bundle, bundle.with_name(name))
+    (bundle.with_name("a-en") / "backbone" / "backbone.json").write_text("{", "utf-8")
+    shutil.rmtree(bundle.with_name("head-en") / "backbone")
+    assert load_bundle(bundle.with_name("head-en")).backbone_folder == bundle / "backbone"
+
+
+def test_all_cores_where_the_system_tells_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert (n_threads(), n_threads(2)) == (3, 2)

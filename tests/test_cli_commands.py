@@ -7,10 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from lmtool_extract.task import ExtractTask
 from tiny_bundle import write_tiny_bundle
 
 from lmtool.cli import doctor, needs
+from lmtool.errors import DataError
+from lmtool.sources import BadRecord
 from lmtool.testing import run_cli
+from lmtool.training.data import Data
 
 pytestmark = pytest.mark.usefixtures("home")
 GOLD = (
@@ -168,6 +172,45 @@ def test_convert_keeps_count_of_what_failed(gold: Path, tmp_path: Path) -> None:
     assert "2 documents, 1 failed" in result.stderr
 
 
+def test_convert_reads_what_the_flags_say(tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_bytes("x\tné\tB-LOC\tx\n\nx\tY\tno-tag\tx\n\n".encode("latin-1"))
+    flags = ["--token-column", "1", "--tag-column", "2", "--encoding", "latin-1"]
+    bad = tmp_path / "bad.jsonl"
+    result = run_cli("data", "convert", file, "-o", "-", "-f", "jsonl", "--errors", bad, *flags)
+    assert result.exit_code == 3
+    (entity,) = json.loads(result.stdout)["entities"]
+    assert (entity["text"], entity["label"]) == ("né", "LOC")
+    assert "no-tag" in bad.read_text("utf-8")
+    result = run_cli("data", "convert", file, "-o", tmp_path / "b.jsonl", "--encoding", "klingon")
+    assert result.exit_code == 2
+    assert not list(tmp_path.glob("b.*"))
+
+
+@pytest.mark.parametrize("command", ["check", "evaluate", "convert"])
+def test_a_bad_record_is_named_once(models: Path, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "a.jsonl.gz"
+    file.write_bytes(b"")
+    if command == "check":
+        result = run_cli("data", "check", "extract", file, "--base", "tiny-en")
+    elif command == "convert":
+        result = run_cli("data", "convert", file, "-o", "-", "-f", "jsonl")
+    else:
+        result = run_cli("evaluate", "tiny-en", file)
+    lines = (result.stdout + result.stderr).splitlines()
+    (line,) = [line for line in lines if "empty file" in line]
+    assert line.count(str(file)) == 1
+    assert f"{file}:1: an empty file is no gz data" in line
+
+
+def test_a_damaged_table_has_no_line_0(tmp_path: Path) -> None:
+    bad = BadRecord("a.parquet", 0, "a.parquet: cannot be read")
+    assert (bad.where, bad.message) == ("a.parquet", "a.parquet: cannot be read")
+    data = Data([], [], [bad], {})
+    with pytest.raises(DataError, match=r"^a\.parquet: cannot be read"):
+        data.refuse_bad()
+
+
 def test_check(models: Path, gold: Path) -> None:
     result = run_cli("data", "check", "extract", gold, "--base", "tiny-en")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -212,3 +255,23 @@ def test_doctor_finds_what_is_wrong(models: Path, monkeypatch: pytest.MonkeyPatc
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in result.stdout
     assert "head.onnx: changed" in result.stdout
     assert "2 of these want mending" in result.stderr
+
+
+def test_the_number_of_damaged_models(models: Path) -> None:
+    record = models / "tiny-en" / "backbone" / "backbone.json"
+    record.write_text(record.read_text("utf-8").replace("tokenizer.json", "words.json"), "utf-8")
+    result = run_cli("models", "verify", "tiny-en")
+    assert "tokenizer.json has no sha256" in result.stdout
+    assert "1 of 1 model is damaged" in result.stderr
+    assert (
+        "1 of 2 models is damaged" in run_cli("models", "verify", "tiny-en", "entities-en").stderr
+    )
+
+
+def test_evaluate_worst_of_a_task_that_counts_no_errors(
+    models: Path, gold: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ExtractTask, "score", lambda *_: {"micro_f1": 50.0})
+    result = run_cli("evaluate", "tiny-en", gold, "--worst", "1")
+    assert (result.exit_code, result.stdout) == (0, "documents 2\nmicro_f1 50.00\n")
+    assert "the task 'extract' reports no errors by document" in result.stderr

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import random
+import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,7 +166,7 @@ def test_which_model_is_the_default(
 def test_a_file_by_its_suffix_and_the_summary(extract: Extract, tmp_path: Path) -> None:
     result = extract("--text", TEXT, "-o", tmp_path / "out.conll")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith(f"{tmp_path / 'out.conll'}: 1 document in 0.")
+    assert result.stderr.startswith(f"{tmp_path / 'out.conll'}: 1 document in ")
     assert "Cook\tI-PER\n" in (tmp_path / "out.conll").read_text("utf-8")
 
 
@@ -217,6 +220,76 @@ def test_resume_of_a_complete_run(extract: Extract, tmp_path: Path) -> None:
     result = extract(*command, "--resume")
     assert result.exit_code == 0
     assert "complete already, nothing to do" in result.stderr
+
+
+def test_resume_of_a_complete_run_with_failures_is_3_again(
+    extract: Extract, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text":"Berlin"}\n{"no":"text"}\n', "utf-8")
+    command = [file, "-o", tmp_path / "out.jsonl"]
+    assert extract(*command).exit_code == 3
+    result = extract(*command, "--resume")
+    assert result.exit_code == 3
+    assert "complete already, nothing to do (1 failed)" in result.stderr
+
+
+@pytest.mark.parametrize("flags", [["--labels", "FOO"], ["--device", "klingon"]])
+def test_wrong_options_cost_no_output(extract: Extract, tmp_path: Path, flags: list[str]) -> None:
+    (tmp_path / "a.txt").write_text("Berlin\n", "utf-8")
+    (tmp_path / "b.jsonl.partial").write_text("of an earlier run", "utf-8")
+    before = {p: p.read_bytes() for p in tmp_path.glob("*.*")}
+    for name in ("a.jsonl", "b.jsonl"):
+        assert extract(tmp_path / "a.txt", "-o", tmp_path / name, *flags).exit_code == 2
+    assert {p: p.read_bytes() for p in tmp_path.glob("*.*")} == before
+
+
+def test_columns_of_conll(extract: Extract, tmp_path: Path) -> None:
+    file = tmp_path / "a.conll"
+    file.write_text("x\tBerlin\tO\tx\n\n", "utf-8")
+    flags = ["--token-column", "1", "--tag-column", "-2"]
+    assert found(extract(file, *flags).stdout) == [("Berlin", "LOC")]
+    assert "from 0" in extract("--help").stdout
+
+
+def process(tiny_bundle: Path, *arguments: object) -> list[str]:
+    """Return the command line of a process of its own."""
+    command = [sys.executable, "-m", "lmtool.cli.main", "extract", "--model", tiny_bundle]
+    return [str(part) for part in [*command, *arguments]]
+
+
+def test_a_closed_stdout_is_wrong_use(tiny_bundle: Path, tmp_path: Path) -> None:
+    command = shlex.join(process(tiny_bundle, "--text", TEXT))
+    result = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: stdout is closed")
+    command += f" -o {shlex.quote(str(tmp_path / 'out.jsonl'))}"
+    result = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, text=True)
+    assert (result.returncode, "error" in result.stderr) == (0, False)
+    assert found((tmp_path / "out.jsonl").read_text("utf-8")) == FOUND
+
+
+def test_killed_at_any_time_and_resumed_is_the_same(tiny_bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    lines = [json.dumps({"id": i, "text": TEXT}) if i % 50 else "no json" for i in range(10_000)]
+    file.write_text("\n".join(lines), "utf-8")
+    subprocess.run(process(tiny_bundle, file, "-o", tmp_path / "whole.jsonl", "-q"))
+    out = tmp_path / "out.jsonl"
+    command = process(tiny_bundle, file, "-o", out, "--resume")
+    chance = random.Random(0)
+    n_killed = 0
+    for _ in range(2):
+        child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while not (tmp_path / "out.jsonl.progress").exists() and child.poll() is None:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.3))
+        child.kill()
+        n_killed += child.wait() < 0
+    assert n_killed
+    assert subprocess.run(command, capture_output=True).returncode == 3
+    for suffix in ("", ".errors.jsonl"):
+        whole = tmp_path / f"whole.jsonl{suffix}"
+        assert (tmp_path / f"out.jsonl{suffix}").read_bytes() == whole.read_bytes()
 
 
 # ── on a terminal ────────────────────────────────────────────────────────────────────────────

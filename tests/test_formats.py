@@ -16,6 +16,7 @@ import zstandard
 
 from lmtool.compression import compress, decompress, format_suffix
 from lmtool.documents import (
+    Coverage,
     Document,
     Entity,
     Event,
@@ -269,6 +270,15 @@ def test_csv_writes_an_annotation_a_row() -> None:
     ]
 
 
+def test_csv_writes_the_spans_of_own_layers() -> None:
+    spans = [{"start": 0, "end": 3, "label": "T", "score": 0.5}, {"start": 4, "end": 7, "label": 1}]
+    document = Document(id=1, text="Tim met", fields={"tags": spans, "more": [1], "note": "x"})
+    assert encode("csv", document).splitlines()[-2:] == [
+        "1,tags,T,0,3,Tim,0.5",
+        "1,tags,1,4,7,met,",
+    ]
+
+
 def test_tsv_quotes_what_would_break_a_row() -> None:
     document = Document(text="a\tb", entities=[Entity(start=0, end=3, text="a\tb", label="X")])
     assert encode("tsv", document).splitlines()[1:] == ['\tentities\tX\t0\t3\t"a\tb"\t']
@@ -319,6 +329,18 @@ def test_conll_writes_words_cut_at_entities() -> None:
         "# sent_id = 3\n# text = Max-Planck: so-so U2\n"
         "Max\tB-ORG\n-\tI-ORG\nPlanck\tI-ORG\n:\tO\nso\tO\n-\tO\nso\tO\nU\tB-LETTER\n2\tO\n\n"
     )
+
+
+def test_conll_says_once_which_layers_it_leaves_out(caplog: pytest.LogCaptureFixture) -> None:
+    plain = Document(text="a", entities=[], fields={"more": [1]}, coverage=Coverage(1, 1, 1))
+    tagged = Document(text="a", fields={"tags": [{"start": 0, "end": 1, "label": "T"}]})
+    tagged = tagged.with_layers({"labels": {"topic": [Label("x")]}})
+    encode("conll", plain)
+    assert not caplog.records
+    encode("conll", plain, tagged, tagged)
+    assert [r.getMessage() for r in caplog.records] == [
+        "conll holds entities only; left out: labels, tags (jsonl holds everything)"
+    ]
 
 
 def test_conll_words_keep_combining_marks() -> None:

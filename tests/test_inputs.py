@@ -57,6 +57,18 @@ def test_folder_gives_its_files_sorted(folder: Path) -> None:
     assert names(expand_inputs(["d/s"], "txt")) == [("d/s/b.conll.xz", "txt")]
 
 
+def test_folder_says_how_many_files_it_skips(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(folder, "d/a.txt", "d/README.md", "d/s/b.pdf", "d/s/c.pdf", "d/LICENSE", "d/.hidden")
+    expand_inputs(["d/s"], "txt")
+    assert not caplog.records
+    expand_inputs(["d"])
+    assert [r.getMessage() for r in caplog.records] == [
+        "4 files skipped in d (.md, .pdf, no suffix): no known format; choose with --input-format"
+    ]
+
+
 def test_folder_with_annotations_is_brat(folder: Path) -> None:
     make(folder, "d/a.txt", "d/b.txt", "other/c.txt")
     (folder / "d/a.ann").write_text("T1\tX 0 4\ttext\n")

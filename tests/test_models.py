@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_bundle import write_tiny_bundle
 
 import lmtool
 from lmtool.documents import Coverage
@@ -99,14 +101,51 @@ def test_options(tiny_bundle: Path) -> None:
     [
         ({"treshold": 0.5}, "unknown option 'treshold'"),
         ({"labels": ("LOK",)}, "unknown label 'LOK'"),
+        ({"labels": "PER"}, "option 'labels' is 'PER', not a list of texts"),
+        ({"labels": None}, "option 'labels' is None, not a list of texts"),
+        (
+            {"threshold": "0.5"},
+            "option 'threshold' is '0.5', not a number, at least 0, at most 1",
+        ),
+        ({"threshold": 7}, "option 'threshold' is 7, not a number, at least 0, at most 1"),
+        ({"threshold": True}, "option 'threshold' is True, not a number, at least 0, at most 1"),
     ],
 )
 def test_a_wrong_option_is_a_usage_error(
     tiny_bundle: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(lmtool.UsageError) as caught:
-        lmtool.load(tiny_bundle, **options)("Tim Cook.")
+        lmtool.load(tiny_bundle, **options)
     assert caught.value.message == message
+
+
+def test_options_come_in_their_own_types(tiny_bundle: Path) -> None:
+    options = lmtool.load(tiny_bundle, labels=["LOC"], threshold=1).options
+    assert repr(options) == "ExtractOptions(labels=('LOC',), threshold=1.0)"
+
+
+def test_a_wrong_default_of_a_bundle_is_a_bundle_error(tmp_path: Path) -> None:
+    record = write_tiny_bundle(tmp_path / "tiny-en") / "bundle.json"
+    text = record.read_text("utf-8").replace('"options": {}', '"options": {"threshold": 7}')
+    record.write_text(text, "utf-8")
+    with pytest.raises(lmtool.BundleError, match="the model's defaults: option 'threshold' is 7"):
+        lmtool.load(tmp_path / "tiny-en")
+
+
+def test_a_model_of_another_task_is_a_usage_error(tiny_bundle: Path) -> None:
+    with pytest.raises(lmtool.UsageError, match="a model for 'extract', not for 'classify'"):
+        lmtool.load(tiny_bundle, task_name="classify")
+
+
+def test_a_checkpoint_without_torch_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkpoint.json").touch()
+    monkeypatch.delitem(sys.modules, "lmtool.training.checkpoint", raising=False)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(lmtool.UsageError, match="a checkpoint needs safetensors") as caught:
+        lmtool.load(tmp_path)
+    assert caught.value.hint == 'pip install "lmtool[train]"'
 
 
 def test_the_model_that_ships_finds_names_in_any_case() -> None:

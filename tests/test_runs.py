@@ -23,7 +23,9 @@ from lmtool import journal
 from lmtool.documents import Document
 from lmtool.errors import DataError, PluginError, UsageError
 from lmtool.formats import writer_for
+from lmtool.formats.jsonl import JsonlWriter
 from lmtool.inputs import FileSource, Input, expand_inputs, text_input
+from lmtool.journal import FileOutput
 from lmtool.runs import Progress, RunOptions, run_files
 from lmtool.sources import BadRecord, Reader, ReadOptions, Source
 
@@ -150,6 +152,42 @@ def test_strict_stops_at_the_first_bad_record(folder: Path) -> None:
     assert not (folder / "out.jsonl").exists()
 
 
+class Raising(Toy):
+    """Breaks with an exception of its own on texts that hold a "?"."""
+
+    def annotate(self, documents: Sequence[Document]) -> list[Document]:
+        for document in documents:
+            if "??" in document.text:
+                raise MemoryError
+            if "?" in document.text:
+                raise KeyError(document.text)
+        return super().annotate(documents)
+
+
+def test_exception_of_a_plugin_is_one_error(folder: Path) -> None:
+    (folder / "a.txt").write_text("one\nwhat?\nno!\nfour\n" * 2 + "who?\n")
+    report = run(["a.txt"], "out.jsonl", Raising())[-1]
+    assert (report.documents, report.failed) == (4, 5)
+    found = errors(folder / "out.jsonl.errors.jsonl")
+    assert found[0] == ("a.txt", None, 2, "KeyError: 'what?'")
+    assert [number for _, _, number, _ in found] == [2, 3, 6, 7, 9]
+    with pytest.raises(PluginError, match=r"^a\.txt: record 2: KeyError: 'what\?'"):
+        run(["a.txt"], "out2.jsonl", Raising(), strict=True)
+
+
+@pytest.mark.parametrize("text", ["a?\nb?\n", "a?\n", "ok\nok\nok\nok\na?\nb?\n"])
+def test_exception_on_all_documents_is_the_plugin(folder: Path, text: str) -> None:
+    (folder / "a.txt").write_text(text)
+    with pytest.raises(KeyError, match=r"a\?"):
+        run(["a.txt"], "out.jsonl", Raising())
+
+
+def test_no_memory_is_no_bad_record(folder: Path) -> None:
+    (folder / "a.txt").write_text("one\ntwo??\nthree\n")
+    with pytest.raises(MemoryError):
+        run(["a.txt"], "out.jsonl", Raising())
+
+
 def test_input_that_vanishes_is_one_error(folder: Path) -> None:
     for name in ("a.txt", "b.txt", "c.txt"):
         (folder / name).write_text(f"{name}\n")
@@ -242,6 +280,47 @@ def test_device_is_written_to_and_not_replaced(folder: Path) -> None:
         run(["a.txt"], "/dev/null", format="jsonl", resume=True)
 
 
+@pytest.mark.parametrize("output", ["out.jsonl", "/dev/null", "out.parquet"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_errors_to_a_device_leave_it_alone(folder: Path, output: str, is_link: bool) -> None:
+    if output.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    (folder / "a.txt").write_text("one\nno!\n")
+    (folder / "b.txt").write_text("one\n")
+    os.mkfifo(folder / "device")  # not /dev/null: code that is wrong would remove it for all
+    end = os.open(folder / "device", os.O_RDONLY | os.O_NONBLOCK)
+    (folder / "link").symlink_to("device")
+    place = folder / ("link" if is_link else "device")
+    form = None if output.endswith("parquet") else "jsonl"
+    for name, n_failed in (("a.txt", 1), ("b.txt", 0)):
+        assert run([name], output, format=form, errors=place)[-1].failed == n_failed
+        assert (folder / "device").is_fifo()
+        assert (folder / "link").is_symlink()
+    assert len(os.read(end, 1 << 16).splitlines()) == 1
+    os.close(end)
+    assert set(files(folder)) <= {output}
+
+
+def test_errors_to_a_pipe_and_a_resume(folder: Path) -> None:
+    (folder / "a.txt").write_text("one\nno!\n" * 10)
+    os.mkfifo(folder / "pipe")
+    end = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    stop_after(3, ["a.txt"], errors=Path("pipe"))
+    report = run(["a.txt"], "out.jsonl", errors=Path("pipe"), resume=True)[-1]
+    assert (report.resumed, report.documents, report.failed) == (6, 10, 10)
+    assert len(os.read(end, 1 << 16).splitlines()) == 10
+    os.close(end)
+    assert (folder / "pipe").is_fifo()
+
+
+def test_errors_through_a_link(folder: Path) -> None:
+    (folder / "a.txt").write_text("no!\n")
+    (folder / "link").symlink_to("real.jsonl")
+    run(["a.txt"], "out.jsonl", errors=Path("link"))
+    assert len(errors(folder / "real.jsonl")) == 1
+    assert (folder / "link").is_symlink()
+
+
 def test_link_is_followed(folder: Path) -> None:
     (folder / "a.txt").write_text("one\n")
     (folder / "sub").mkdir()
@@ -296,11 +375,13 @@ def test_outputs_that_would_do_harm_are_refused(folder: Path) -> None:
         ("c.jsonl", {"errors": Path("c.jsonl")}, "c.jsonl: the errors cannot go there"),
         ("d", {"format": "jsonl"}, "d: is a folder"),
         ("no/c.jsonl", {}, "no/c.jsonl: there is no folder no"),
-        ("c.jsonl", {"errors": Path("no/e")}, "no/e: cannot be written: No such file"),
+        ("c.jsonl", {"errors": Path("no/e")}, "no/e: there is no folder no"),
+        ("c.jsonl", {"errors": Path("a.jsonl/e")}, "a.jsonl/e: there is no folder a.jsonl"),
+        ("c.jsonl", {"errors": Path("d")}, "d: the errors cannot go there"),
+        ("/dev/null", {"format": "jsonl", "errors": Path("a.jsonl")}, "it is the input a.jsonl"),
     ]:
         with pytest.raises(UsageError, match=message):
             run(["a.jsonl"], output, **options)
-    (folder / "c.jsonl.partial").unlink()
     assert sorted(p.name for p in folder.iterdir()) == before
 
 
@@ -336,6 +417,46 @@ def test_second_run_of_the_same_output_is_refused(folder: Path) -> None:
     assert list(first)[-1].documents == 20
 
 
+def test_the_lock_holds_until_the_file_has_its_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a.txt").write_text("one\n")
+    refused = []
+    replace = os.replace
+
+    def replace_while_another_begins(old: Path, new: Path) -> None:
+        if new.name == "out.jsonl":
+            with pytest.raises(UsageError, match="another run"):
+                FileOutput(new, JsonlWriter(), Path("other.errors"), resume=False).begin({})
+            refused.append(new)
+        replace(old, new)
+
+    monkeypatch.setattr(journal.os, "replace", replace_while_another_begins)
+    run(["a.txt"], "out.jsonl")
+    assert len(refused) == 1
+    assert sorted(p.name for p in folder.iterdir()) == ["a.txt", "out.jsonl"]
+
+
+def test_file_that_was_finished_while_it_was_opened_is_not_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run ends between this one's open and its lock."""
+    (folder / "out.jsonl.partial").write_text("done")
+    open_to_write = journal._open_to_write
+
+    def open_late(path: Path) -> Any:
+        file = open_to_write(path)
+        if path.name == "out.jsonl.partial":
+            path.rename(folder / "out.jsonl")
+        return file
+
+    monkeypatch.setattr(journal, "_open_to_write", open_late)
+    (folder / "a.txt").write_text("one\n")
+    with pytest.raises(UsageError, match="another run"):
+        run(["a.txt"], "out.jsonl")
+    assert files(folder) == {"out.jsonl": b"done"}
+
+
 # ── resume ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -357,6 +478,22 @@ def test_resume_does_only_what_is_left(folder: Path) -> None:
     again = run(["a.txt"], "out.jsonl", toy, resume=True)
     assert [(s.was_complete, s.documents) for s in again] == [(True, 0)]
     assert toy.n_calls == 2
+
+
+def test_resume_of_a_complete_run_counts_its_errors_again(folder: Path) -> None:
+    (folder / "a.txt").write_text("one\nno!\nno!\n")
+    run(["a.txt"], "out.jsonl")
+    report = run(["a.txt"], "out.jsonl", resume=True)[-1]
+    assert (report.was_complete, report.failed) == (True, 2)
+
+
+def test_resume_does_not_work_with_stdin(folder: Path) -> None:
+    inputs = expand_inputs(["-"], stdin=io.BytesIO(b"one\n"))
+    options = RunOptions(writer_for(), resume=True)
+    with pytest.raises(UsageError, match="--resume does not work with stdin") as caught:
+        list(run_files(Toy(), inputs, Path("out.jsonl"), options))
+    assert "write the input to a file first" in caught.value.hint
+    assert not files(folder)
 
 
 def test_resume_of_another_run_says_what_differs(folder: Path) -> None:

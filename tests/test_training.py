@@ -16,8 +16,10 @@ import pytest
 pytest.importorskip("torch")
 
 import training_kit as kit
+from cli_kit import Install
 
 from lmtool.errors import DataError, UsageError
+from lmtool.plugins import registry
 from lmtool.training.checkpoint import load_checkpoint, load_state
 from lmtool.training.config import format_config
 from lmtool.training.inference import model_from_checkpoint
@@ -207,3 +209,63 @@ def test_data_without_gold_are_refused(folder: Path, tmp_path: Path) -> None:
     config = kit.config(folder, data=[str(tmp_path / "raw.jsonl")], out=str(tmp_path / "run"))
     with pytest.raises(DataError, match="none of the 1 documents has gold for the task 'wordtag'"):
         prepare_run(config, task=kit.WordTagTask)
+
+
+def test_a_task_that_no_plugin_has_is_a_usage_error(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no plugin has a task 'unheard'"):
+        prepare_run(kit.config(folder, task="unheard", out=str(tmp_path / "run")))
+
+
+OBSERVER = """
+    import lmtool
+
+    seen = []
+
+    @lmtool.hookimpl
+    def lmtool_on_train_step(step):
+        seen.append(step.number)
+"""
+
+
+def test_a_plugin_that_only_observes_sees_each_step(
+    folder: Path, tmp_path: Path, install: Install
+) -> None:
+    module = install("watcher", OBSERVER)
+    registry.cache_clear()
+    try:
+        config = kit.config(folder, out=str(tmp_path / "run"), max_steps=2)
+        list(train(config, task=kit.WordTagTask))
+    finally:
+        registry.cache_clear()
+    assert sys.modules[module].seen == [1, 2]
+
+
+def test_a_resumed_run_keeps_scores_and_configuration(folder: Path, tmp_path: Path) -> None:
+    values = {"out": str(tmp_path / "run"), "max_steps": 4, "eval_every": 2, "save_every": 1}
+    steps = prepare_run(kit.config(folder, **values), task=kit.WordTagTask).train()
+    assert [next(steps).number for _ in range(2)] == [1, 2]
+    steps.close()
+    before = (tmp_path / "run" / "config.toml").read_bytes()
+    metrics = load_checkpoint(tmp_path / "run" / "last", task=kit.WordTagTask).info.metrics
+    assert metrics
+    other = kit.config(folder, **{**values, "save_every": 3})
+    run = prepare_run(other, resume=True, task=kit.WordTagTask)
+    assert run.saved_step == 2
+    steps = run.train()
+    assert [next(steps).number, run.saved_step] == [3, 3]
+    steps.close()
+    last = load_checkpoint(tmp_path / "run" / "last", task=kit.WordTagTask)
+    assert (last.info.step, last.info.metrics) == (3, metrics)
+    assert (tmp_path / "run" / "config.toml").read_bytes() == before
+    assert not (tmp_path / "run" / ".config.toml.new").exists()
+
+
+def test_two_checkpoints_are_models_of_two_names(folder: Path, tmp_path: Path) -> None:
+    config = kit.config(folder, out=str(tmp_path / "run"), max_steps=2, save_every=1)
+    names = []
+    for _ in train(config, task=kit.WordTagTask):
+        checkpoint = load_checkpoint(tmp_path / "run" / "last", task=kit.WordTagTask)
+        names.append(model_from_checkpoint(checkpoint).name)
+    assert names[0] != names[1]
+    assert all(name.startswith("checkpoint wordtag ") for name in names)
+    assert names[1] == model_from_checkpoint(checkpoint).name

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+from lmtool import windows as windows_module
 from lmtool.errors import BundleError, UsageError
 from lmtool.windows import BLOCK_CHARACTERS, Encoding, TextEncoder, Window, sentence_ends
 
@@ -322,6 +323,22 @@ def test_windows_of_one_text_and_other_words_have_other_keys() -> None:
     assert (len(first.word_tokens), len(second.word_tokens)) == (1, 0)
     assert first.key != second.key
     assert first.key == windows_of(tokenizer, "x" * 8, 8)[0].key
+
+
+def test_windows_of_other_shapes_have_other_keys() -> None:
+    empty = np.zeros(0, np.int64)
+    lower, upper = (
+        Window(0, "a", np.array([1]), np.array([shape]), (empty, empty, empty)) for shape in (1, 3)
+    )
+    assert lower.key != upper.key
+
+
+def test_long_words_are_not_kept() -> None:
+    tokenizer = wordpiece(lowercase=True)
+    windows_module._shape.cache_clear()
+    (window,) = TextEncoder(tokenizer, Encoding(has_shapes=True)).windows("A" * 65 + " Apple")
+    assert window.shapes[window.word_tokens].tolist() == [3, 2]
+    assert windows_module._shape.cache_info().currsize == 1
 
 
 def test_sentence_ends_cover_the_text() -> None:

@@ -9,7 +9,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -57,6 +59,18 @@ def _message(kind: str, message: str, hint: str = "") -> None:
     lines = [f"{kind}: {message}", *(f"  {line}" for line in hint.splitlines())]
     with contextlib.suppress(OSError, ValueError):  # a closed stderr: nowhere to say it
         note("\n".join(lines))
+
+
+def stdin_bytes() -> BinaryIO | None:
+    """Return stdin for data, or None where it is closed."""
+    return sys.stdin.buffer if sys.stdin is not None else None
+
+
+def stdout_bytes() -> BinaryIO:
+    """Return stdout for data; UsageError where it is closed."""
+    if sys.stdout is None:
+        raise UsageError("stdout is closed", hint="name a file with -o FILE")
+    return sys.stdout.buffer
 
 
 def is_terminal(stream: TextIO | Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from ..documents import Document
-from .console import note
+from .console import note, stdin_bytes, stdout_bytes
 from .gold import read_all
 from .needs import TRAINING, need
-from .task import PARTLY_FAILED, summary, watch
+from .task import (
+    PARTLY_FAILED,
+    Encoding,
+    ErrorsFile,
+    TagColumn,
+    TokenColumn,
+    read_options,
+    summary,
+    watch,
+)
 
 CHUNK = 1000
 """Documents that are converted at a time."""
@@ -34,20 +42,23 @@ def check(
     dev: Annotated[list[str] | None, typer.Option(help="Documents to evaluate on.")] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest window in tokens.", min=3)] = 128,
     language: Annotated[str, typer.Option(help="Language of the sentences.")] = "en",
+    token_column: TokenColumn = None,
+    tag_column: TagColumn = None,
 ) -> int:
     """Count documents, windows and labels, and say what a training would not learn.
 
     Exits with 3 when records cannot be read.
     """
-    from ..models import task_of
+    from .. import windows
+    from ..models import find_task
     from ..training.check import check_data, render_report
-    from ..windows import Encoding, TextEncoder
 
-    found = task_of(task, "data check")
-    encoding = Encoding(max_tokens=max_tokens, language=language)
-    encoder = TextEncoder(_tokenizer(base), encoding)
-    train, bad = read_all(files)
-    dev_documents, dev_bad = read_all(dev or [])
+    found = find_task(task)
+    encoding = windows.Encoding(max_tokens=max_tokens, language=language)
+    encoder = windows.TextEncoder(_tokenizer(base), encoding)
+    read = read_options(token_column=token_column, tag_column=tag_column)
+    train, bad = read_all(files, options=read)
+    dev_documents, dev_bad = read_all(dev or [], options=read)
     report = check_data(found.layers, encoder, train, dev_documents, bad + dev_bad)
     print(render_report(report))
     return PARTLY_FAILED if report.bad else 0
@@ -66,6 +77,10 @@ def convert(
     whole_file: Annotated[
         bool, typer.Option("--whole-file", help="Read a text file as one document.")
     ] = False,
+    encoding: Encoding = "utf-8",
+    token_column: TokenColumn = None,
+    tag_column: TagColumn = None,
+    errors: ErrorsFile = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first record that fails.")
     ] = False,
@@ -75,16 +90,22 @@ def convert(
     from ..formats import writer_for
     from ..inputs import expand_inputs
     from ..runs import RunOptions, run_files
-    from ..sources import ReadOptions
 
     path = None if output == "-" else Path(output)
     options = RunOptions(
         writer=writer_for(str(path) if path else None, format),
-        read=ReadOptions(text_field, whole_file),
+        read=read_options(
+            text_field=text_field,
+            whole_file=whole_file,
+            encoding=encoding,
+            token_column=token_column,
+            tag_column=tag_column,
+        ),
+        errors=Path(errors) if errors else None,
         strict=strict,
     )
-    inputs = expand_inputs(files, input_format, sys.stdin.buffer)
-    steps = run_files(_Nothing(), inputs, path or sys.stdout.buffer, options)
+    inputs = expand_inputs(files, input_format, stdin_bytes())
+    steps = run_files(_Nothing(), inputs, path or stdout_bytes(), options)
     report = watch(steps, hidden=quiet)
     if not quiet:
         note(summary(report, path))

@@ -46,8 +46,10 @@ def evaluate(
     documents = list(read_gold(files, input_format))
     loaded = load(model, device=device or settings().device, threads=settings().threads)
     gold, predicted = evaluation.annotate_again(loaded, documents)
-    report = {"documents": len(gold), **loaded.task.score(gold, predicted)}
-    pairs = evaluation.worst(report, gold, predicted, worst) if worst else []
+    report = evaluation.compare(loaded, gold, predicted)
+    pairs = evaluation.worst(report, gold, predicted, worst)
+    if worst and "errors" not in report:
+        note(f"the task {loaded.task.name!r} reports no errors by document: no --worst")
     if format == "json":
         import msgspec
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import types
 import typing
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from ..errors import PluginError
-from ..tasks import Opt
+from ..tasks import split_hint
 
 Complete = Callable[..., list[str]]
 _KINDS = (bool, int, float, str, Path, list[str])
@@ -37,7 +36,7 @@ def options_from(
     for field in dataclasses.fields(cls):
         if field.name in without:
             continue
-        kind, opt = _split(hints[field.name])
+        kind, opt = split_hint(hints[field.name])
         plain = list[str] if _is_tuple(kind) else kind
         if plain not in _KINDS and get_origin(kind) is not Literal:
             raise PluginError(
@@ -67,7 +66,7 @@ def given(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     for field in dataclasses.fields(cls):
         value = values.get(field.name)
         if value is not None:
-            is_tuple = _is_tuple(_split(hints[field.name])[0])
+            is_tuple = _is_tuple(split_hint(hints[field.name])[0])
             found[field.name] = _parts(value) if is_tuple else value
     return found
 
@@ -95,18 +94,6 @@ def command_function(
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, keyword, default=default, annotation=annotation)
-
-
-def _split(hint: Any) -> tuple[Any, Opt]:
-    """Return the type without Annotated and None, and its Opt."""
-    opt = Opt("")
-    if get_origin(hint) is Annotated:
-        hint, *extras = get_args(hint)
-        opt = next((extra for extra in extras if isinstance(extra, Opt)), opt)
-    if get_origin(hint) in (Union, types.UnionType):
-        rest = [arg for arg in get_args(hint) if arg is not type(None)]
-        hint = rest[0] if len(rest) == 1 else hint
-    return hint, opt
 
 
 def _is_tuple(kind: Any) -> bool:

@@ -17,10 +17,10 @@ def read_gold(files: Sequence[str], input_format: str | None = None) -> Iterator
 
 
 def read_all(
-    files: Sequence[str], input_format: str | None = None
+    files: Sequence[str], input_format: str | None = None, options: ReadOptions | None = None
 ) -> tuple[list[Document], list[BadRecord]]:
     """Return the documents of files, and the records that cannot be read."""
-    found = list(read_documents(files, input_format)) if files else []
+    found = list(read_documents(files, input_format, options)) if files else []
     return (
         [record for record in found if isinstance(record, Document)],
         [record for record in found if isinstance(record, BadRecord)],
@@ -42,6 +42,5 @@ def read_sets(files: Sequence[str], input_format: str | None = None) -> dict[str
 def _good(records: Iterable[Document | BadRecord]) -> Iterator[Document]:
     for found in records:
         if isinstance(found, BadRecord):
-            where = f"{found.path}:{found.line}: " if found.line else f"{found.path}: "
-            raise DataError(where + found.reason.removeprefix(f"{found.path}: "), found.hint)
+            raise DataError(found.message, found.hint)
         yield found

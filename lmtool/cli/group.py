@@ -119,7 +119,7 @@ def _plugin_command(name: str) -> Any:
 
 def _command_of(app: typer.Typer, name: str) -> Any:
     """Return the app's command of this name, or the whole app as a group."""
-    app.callback()(_nothing)
+    app.callback(help=CORE.get(name, name))(_nothing)
     group: Any = get_command(app)
     return group.commands.get(name, group)
 

@@ -66,7 +66,8 @@ def run(arguments: Sequence[str]) -> int:
             code = _invoke(arguments)
         finally:
             _remember_plugins()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the shell: >&-
+            sys.stdout.flush()
         return code
     except BrokenPipeError:
         _close_stdout()

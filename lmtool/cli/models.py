@@ -15,7 +15,6 @@ from ..bundles import (
     installed_bundles,
     load_bundle,
     models_folder,
-    problems,
 )
 from ..errors import BundleError, NegativeResult, UsageError
 from ..plugins import registry
@@ -93,8 +92,10 @@ def verify(
         n_damaged += bool(found)
         print(f"{name}: {'; '.join(found) or 'ok'}")
     if n_damaged:
+        models_are = f"model{'s'[: len(names) > 1]} {'is' if n_damaged == 1 else 'are'}"
         raise BundleError(
-            f"{n_damaged} of {len(names)} models are damaged", hint="export or install them again"
+            f"{n_damaged} of {len(names)} {models_are} damaged",
+            hint=f"export or install {'it' if n_damaged == 1 else 'them'} again",
         )
 
 
@@ -141,13 +142,9 @@ def _row(name: str, folder: Path) -> dict[str, Any]:
 
 def _problems(name: str) -> list[str]:
     try:
-        bundle = load_bundle(_find(name), verify=False)
+        return list(load_bundle(_find(name), verify=False).problems())
     except BundleError as error:
         return [error.message]
-    return [
-        *problems(bundle.folder, bundle.info.files),
-        *problems(bundle.backbone_folder, bundle.backbone.files),
-    ]
 
 
 def _megabytes(bundle: Bundle) -> float:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,15 @@ from ..errors import PluginError, UsageError
 from ..settings import settings
 from ..tasks import EncoderTask, TextTask
 from .choice import complete_labels, complete_models
-from .console import has_colour, is_terminal, note, progress_bar, width
+from .console import (
+    has_colour,
+    is_terminal,
+    note,
+    progress_bar,
+    stdin_bytes,
+    stdout_bytes,
+    width,
+)
 from .flags import command_function, given, options_from, parameters_of
 
 if TYPE_CHECKING:
@@ -28,6 +36,19 @@ if TYPE_CHECKING:
 PARTLY_FAILED = 3
 BAR_AFTER = 0.5
 """Seconds after which a bar is worth showing."""
+
+Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of the files.")]
+TokenColumn = Annotated[
+    int | None,
+    typer.Option("--token-column", help="Column of the token in conll, from 0.", min=0),
+]
+TagColumn = Annotated[
+    int | None,
+    typer.Option("--tag-column", help="Column of the tag in conll, from 0; -1 is the last."),
+]
+ErrorsFile = Annotated[
+    str | None, typer.Option("--errors", help="File for the records that failed.")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +86,10 @@ class RunFlags:
     whole_file: Annotated[
         bool, typer.Option("--whole-file", help="Read a text file as one document.")
     ] = False
-    encoding: Annotated[str, typer.Option("--encoding", help="Encoding of the files.")] = "utf-8"
-    errors: Annotated[
-        str | None, typer.Option("--errors", help="File for the records that failed.")
-    ] = None
+    encoding: Encoding = "utf-8"
+    token_column: TokenColumn = None
+    tag_column: TagColumn = None
+    errors: ErrorsFile = None
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first record that fails.")
     ] = False
@@ -116,12 +137,19 @@ def run_task(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) 
     """Run a task's model over the inputs; return 3 where records failed, else 0."""
     inputs = inputs_of(flags)
     writer = _writer(flags)
-    read = read_options(flags)
-    model = _load(task, flags, options)
+    read = read_options(
+        text_field=flags.text_field,
+        whole_file=flags.whole_file,
+        encoding=flags.encoding,
+        token_column=flags.token_column,
+        tag_column=flags.tag_column,
+    )
+    path = output_path(flags)
+    output = path or stdout_bytes()
+    model = _load(task, flags, options)  # what is wrong with it must not cost an output
 
     from ..runs import RunOptions, run_files
 
-    path = output_path(flags)
     run = RunOptions(
         writer=writer,
         read=read,
@@ -134,7 +162,7 @@ def run_task(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) 
     progress = settings().progress if flags.progress is None else flags.progress
     try:
         report = watch(
-            run_files(model, inputs, path or sys.stdout.buffer, run),
+            run_files(model, inputs, output, run),
             hidden=flags.quiet or not progress or shows_text,
         )
     except KeyboardInterrupt:
@@ -142,7 +170,7 @@ def run_task(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) 
             note(f"{path} is unfinished; the same command with --resume goes on")
         raise
     if (path is not None or report.failed) and not flags.quiet:
-        note(summary(report, path))
+        note(summary(report, path, flags.errors))
     return PARTLY_FAILED if report.failed else 0
 
 
@@ -160,21 +188,23 @@ def inputs_of(flags: RunFlags) -> list[Input]:
             "nothing to read: no FILES, no --text, and nothing is piped in",
             hint='try --text "Tim Cook met Angela Merkel in Berlin.", name a file, or use a pipe',
         )
-    stdin: BinaryIO | None = sys.stdin.buffer if sys.stdin is not None else None
-    return expand_inputs(files, flags.input_format, stdin)
+    return expand_inputs(files, flags.input_format, stdin_bytes())
 
 
-def read_options(flags: RunFlags) -> ReadOptions:
-    """Return how the flags want records read."""
-    import codecs
-
+def read_options(
+    *,
+    text_field: str = "text",
+    whole_file: bool = False,
+    encoding: str = "utf-8",
+    token_column: int | None = None,
+    tag_column: int | None = None,
+) -> ReadOptions:
+    """Return how the flags want records read; UsageError for an encoding that cannot be."""
+    from ..formats.lines import check_encoding
     from ..sources import ReadOptions
 
-    try:
-        codecs.lookup(flags.encoding)
-    except LookupError:
-        raise UsageError(f"--encoding {flags.encoding}: no such encoding") from None
-    return ReadOptions(flags.text_field, flags.whole_file, flags.encoding)
+    check_encoding(encoding)
+    return ReadOptions(text_field, whole_file, encoding, token_column, tag_column)
 
 
 def output_path(flags: RunFlags) -> Path | None:
@@ -205,13 +235,15 @@ def watch(steps: Iterable[Progress], *, hidden: bool) -> Progress:
     return last
 
 
-def summary(report: Progress, path: Path | None) -> str:
-    """Return the line that ends a run."""
+def summary(report: Progress, path: Path | None, errors: str | None = None) -> str:
+    """Return the line that ends a run; `errors` is the file with the reasons, where not beside."""
     where = f"{path}: " if path else ""
     if report.was_complete:
-        return f"{where}complete already, nothing to do"
+        failed = f" ({report.failed:,} failed)" if report.failed else ""
+        return f"{where}complete already, nothing to do{failed}"
     resumed = f" ({report.resumed:,} of an earlier run)" if report.resumed else ""
-    failed = f", {report.failed:,} failed" if report.failed else ""
+    reasons = f" (the reasons are in {errors or f'{path}.errors.jsonl'})" if path or errors else ""
+    failed = f", {report.failed:,} failed{reasons}" if report.failed else ""
     times = f"in {report.seconds:.1f} s ({_rate(report)})"
     documents = f"{report.documents:,} document{'' if report.documents == 1 else 's'}"
     return f"{where}{documents}{resumed}{failed} {times}"
@@ -263,6 +295,7 @@ def _load(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) -> 
         device=flags.device or settings().device,
         threads=settings().threads if flags.threads is None else flags.threads,
         batch_tokens=flags.batch_tokens or settings().batch_tokens,
+        task_name=task.name,
         **options,
     )
 

@@ -79,7 +79,11 @@ def _train(values: dict[str, Any]) -> int:
     try:
         _watch(run)
     except KeyboardInterrupt:
-        note(f"saved; lmtool train --resume -o {config.out} goes on")
+        if run.saved_step:
+            resume = f"lmtool train --resume -o {config.out} goes on"
+            note(f"saved at step {run.saved_step:,}; {resume}")
+        else:
+            note("stopped before anything was saved")
         raise
     return 0
 

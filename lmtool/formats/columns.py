@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..documents import Document, Entity
+from ..documents import LAYERS, Document, Entity, own_spans
 from ..errors import DataError
 from ..sources import BadRecord, Reader, ReadOptions, Source, Writer
 from .conll import (
@@ -21,6 +22,8 @@ from .conll import (
     tags_from_spans,
 )
 from .lines import RAW_CHARACTERS, read_lines
+
+log = logging.getLogger("lmtool")
 
 
 class ConllReader(Reader):
@@ -83,16 +86,34 @@ class ConllWriter(Writer):
     """Writes the entities as BIO tags, with the comments "# sent_id = …" and "# text = …".
 
     Tokens are runs of letters and digits, and single other characters, cut further where an
-    entity begins or ends. Line ends and tabs become spaces in the comment.
+    entity begins or ends. Line ends and tabs become spaces in the comment. Other layers have no
+    place and are left out, with one warning.
     """
 
     name = "conll"
     suffixes = (".conll", ".bio", ".iob", ".iob2")
     summary = "the entities as BIO tags, a token a line"
 
+    def __init__(self) -> None:
+        self._has_warned = False
+
     def encode(self, documents: Iterable[Document]) -> bytes:
         """Return the documents; DataError for entities that overlap or hold no token."""
-        return "".join(map(_encode, documents)).encode()
+        encoded = []
+        for document in documents:
+            encoded.append(_encode(document))
+            if not self._has_warned and (left_out := _left_out(document)):
+                self._has_warned = True
+                message = "conll holds entities only; left out: %s (jsonl holds everything)"
+                log.warning(message, ", ".join(left_out))
+        return "".join(encoded).encode()
+
+
+def _left_out(document: Document) -> list[str]:
+    """Return the names of the layers that say something and are no entities."""
+    known = [name for name in LAYERS if name not in ("entities", "annotated", "coverage")]
+    found = [name for name in known if document.layer(name)]
+    return found + [name for name, _ in own_spans(document)]
 
 
 def _encode(document: Document) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from ..documents import Document, Event, Frame, Relation
+from ..documents import Document, Event, Frame, Relation, own_spans
 
 
 class Row(NamedTuple):
@@ -24,7 +24,7 @@ COLUMNS: Final = Row._fields
 
 
 def annotation_rows(document: Document) -> Iterator[Row]:
-    """Yield a row for each annotation of the layers that the core knows."""
+    """Yield a row for each annotation: of the core's layers, then of a plugin's own spans."""
     key = document.id
     for scheme, labels in (document.labels or {}).items():
         for label in labels:
@@ -42,6 +42,11 @@ def annotation_rows(document: Document) -> Iterator[Row]:
         yield Row(key, "summary", text=document.summary.text)
         for start, end in document.summary.sentences:
             yield Row(key, "summary.sentence", None, start, end, document.text[start:end])
+    for name, spans in own_spans(document):
+        for span in spans:
+            start, end = span["start"], span["end"]
+            text = span.get("text") or document.text[start:end]
+            yield Row(key, name, str(span["label"]), start, end, text, span.get("score"))
 
 
 def _relation_row(key: str | int | None, relation: Relation, text_by_id: dict[str, str]) -> Row:

@@ -178,7 +178,7 @@ def render_report(report: DataReport) -> str:
 
 def _remarks(report: DataReport) -> Iterator[str]:
     for bad in report.bad[:N_EXAMPLES]:
-        yield f"cannot be read: {bad.path}:{bad.line}: {bad.reason}"
+        yield f"cannot be read: {bad.message}"
     if len(report.bad) > N_EXAMPLES:
         yield f"cannot be read: {len(report.bad) - N_EXAMPLES:,} more records"
     for name, part in (("train", report.train), ("dev", report.dev)):

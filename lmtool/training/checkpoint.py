@@ -87,7 +87,7 @@ def save_checkpoint(
 
     `state` is what `Learner.state` gives, for a run that may be resumed.
     """
-    with writing(folder, replace=True) as new:
+    with writing(folder, replace=True, record=RECORD_FILE) as new:
         with quiet():
             checkpoint.backbone.encoder.save_pretrained(new / BACKBONE_FOLDER)
         checkpoint.encoder.tokenizer.save(str(new / BACKBONE_FOLDER / "tokenizer.json"))

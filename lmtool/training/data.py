@@ -33,7 +33,7 @@ class Data:
             first = self.bad[0]
             more = f" (and {len(self.bad) - 1} more)" if len(self.bad) > 1 else ""
             raise DataError(
-                f"{first.path}:{first.line}: {first.reason}{more}",
+                f"{first.message}{more}",
                 hint=first.hint or "mend the records; lmtool data check lists them",
             )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 
 from ..errors import UsageError
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..signature import Signature
-    from .checkpoint import Checkpoint
+    from .checkpoint import Checkpoint, CheckpointInfo
 
 
 class TorchGraph:
@@ -78,7 +80,13 @@ def model_from_checkpoint(
         checkpoint.encoder,
         TorchGraph(checkpoint.backbone),
         {name: TorchGraph(module) for name, module in task.graphs(checkpoint.head).items()},
-        name=f"checkpoint {task.name}",
+        name=_identity(checkpoint.info),
         options=make_options(task.Options, options or {}, checkpoint.info.options),
         batch_tokens=batch_tokens,
     )
+
+
+def _identity(info: CheckpointInfo) -> str:
+    """Return a name that another checkpoint does not have; before it is saved, by its scores."""
+    digest = hashlib.sha256(msgspec.json.encode([info.files, info.step, info.metrics]))
+    return f"checkpoint {info.task} {digest.hexdigest()[:16]}"

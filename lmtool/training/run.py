@@ -22,6 +22,7 @@ import msgspec
 from ..documents import Document
 from ..errors import BundleError, DataError, UsageError
 from ..evaluation import evaluate
+from ..models import find_task
 from ..plugins import registry
 from ..tasks import EncoderTask, make_options
 from ..windows import Encoding, TextEncoder
@@ -75,7 +76,7 @@ def prepare_run(
     """
     config = absolute(config)
     out = Path(config.out)
-    task = task or _find_task(config.task)
+    task = task or find_task(config.task)
     is_resumed = _check_out(out, config, resume)
     data = read_data(config)
     data.refuse_bad()
@@ -108,6 +109,7 @@ class Run:
         report: what is in the data (`check.render_report` makes text of it).
         n_steps: steps of the whole run, if it is not stopped early.
         first_step: steps done before, by the run that is resumed.
+        saved_step: the step that --resume would go on from; 0 where nothing is saved.
         is_main: whether this process writes; false in the others under `accelerate launch`.
     """
 
@@ -131,9 +133,10 @@ class Run:
         self._model = model_from_checkpoint(checkpoint, checkpoint.info.options)
         gold = [d for d in dev if any(d.layer(layer) is not None for layer in self._layers)]
         self._dev = gold
-        self._scores: dict[str, Any] = {}
+        self._scores = dict(checkpoint.info.metrics)
         self.n_steps = count_steps(self._learner, examples)
         self.first_step = checkpoint.info.step if is_resumed else 0
+        self.saved_step = self.first_step
         self.is_main = self._learner.accelerator.is_main_process
 
     @property
@@ -146,6 +149,7 @@ class Run:
         On SIGINT the state is saved after the step under way, then KeyboardInterrupt is raised;
         a second one stops at once.
         """
+        registry().load_all()  # a plugin may do nothing but observe
         learner = self._learner
         learner.accelerator.wait_for_everyone()
         if self._is_resumed:
@@ -173,7 +177,10 @@ class Run:
 
     def _open_logs(self) -> Logs:
         self._out.mkdir(parents=True, exist_ok=True)
-        (self._out / "config.toml").write_text(format_config(self.config), "utf-8")
+        if not self._is_resumed:
+            new = self._out / ".config.toml.new"
+            new.write_text(format_config(self.config), "utf-8")
+            new.replace(self._out / "config.toml")
         return Logs(self._out, self._learner.progress.step)
 
     def _is_save_due(self, step: Step) -> bool:
@@ -197,6 +204,8 @@ class Run:
         checkpoint = dataclasses.replace(self._checkpoint, info=info)
         state = self._learner.state() if name == "last" else None
         save_checkpoint(self._out / name, checkpoint, state)
+        if state is not None:
+            self.saved_step = info.step
 
 
 class _Interrupt:
@@ -220,18 +229,6 @@ class _Interrupt:
         if self.came:
             raise KeyboardInterrupt
         self.came = True
-
-
-def _find_task(name: str) -> type[EncoderTask]:
-    task = registry().task(name)
-    if task is None:
-        raise UsageError(
-            f"task: no plugin has a task {name!r}",
-            hint=f"plugins are: {', '.join(registry().names())}",
-        )
-    if not issubclass(task, EncoderTask):
-        raise UsageError(f"task: {name!r} is answered by a language model, it has no head to train")
-    return task
 
 
 def _check_out(out: Path, config: TrainConfig, resume: bool) -> bool:

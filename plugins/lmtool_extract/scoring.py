@@ -15,8 +15,9 @@ def score_entities(
 ) -> dict[str, Any]:
     """Compare exact spans; see `lmtool.scoring` for the measures.
 
-    Not scored: predictions that overlap a gold span labelled "?", and predictions with a label
-    that the document's `annotated` leaves out.
+    Gold with a label that is not among `labels`, the model's, counts as missed. Not scored:
+    predictions that overlap a gold span labelled "?", and predictions with a label that the
+    document's `annotated` leaves out.
     """
     right: Counter[str] = Counter()
     n_gold: Counter[str] = Counter()
@@ -35,8 +36,9 @@ def score_entities(
         found_by_span = {(s, e): label for s, e, label in found}
         for span in gold_by_span.keys() | found_by_span.keys():
             confusion[gold_by_span.get(span, "O"), found_by_span.get(span, "O")] += 1
-    report = precision_recall_f1(right, n_gold, n_predicted, labels)
-    names = [*labels, "O"]
+    every = [*labels, *sorted(n_gold.keys() - set(labels))]
+    report = precision_recall_f1(right, n_gold, n_predicted, every)
+    names = [*every, "O"]
     report["confusion"] = {
         "labels": names,
         "counts": [[confusion[row, column] for column in names] for row in names],

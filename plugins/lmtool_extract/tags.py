@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -55,31 +56,35 @@ def best_tags(scores: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """Return the best tag sequence in which I- follows B- or I- of its label, int64 (words,).
 
     `scores` is (words, tags): logits or log probabilities, which give the same sequence.
-    Viterbi with every other transition free.
+    Viterbi with every other transition free, on lists: numpy is slow on arrays this small.
     """
-    n_words, n_tags = scores.shape
-    inside = np.arange(2, n_tags, 2)
-    total = scores[0].astype(np.float64)
-    total[inside] = -np.inf
-    back = np.zeros((n_words, n_tags), np.int64)
-    for word in range(1, n_words):
-        back[word] = total.argmax()
-        reached = np.full(n_tags, total.max())
-        back[word, inside] = np.where(total[inside - 1] >= total[inside], inside - 1, inside)
-        reached[inside] = np.maximum(total[inside - 1], total[inside])
-        total = reached + scores[word]
-    path = np.empty(n_words, np.int64)
-    path[-1] = total.argmax()
-    for word in range(n_words - 1, 0, -1):
-        path[word - 1] = back[word, path[word]]
-    return path
+    first, *others = scores.astype(np.float64).tolist()
+    insides = range(2, scores.shape[1], 2)
+    total = [-math.inf if tag in insides else score for tag, score in enumerate(first)]
+    back = []
+    for row in others:
+        best = max(total)
+        before = [total.index(best)] * len(total)
+        reached = [best] * len(total)
+        for tag in insides:
+            before[tag] = tag - 1 if total[tag - 1] >= total[tag] else tag
+            reached[tag] = total[before[tag]]
+        total = [score + more for score, more in zip(reached, row, strict=True)]
+        back.append(before)
+    path = [total.index(max(total))]
+    for before in reversed(back):
+        path.append(before[path[-1]])
+    return np.array(path[::-1], np.int64)
 
 
-def is_valid(tags: NDArray[np.int64]) -> bool:
+def is_valid(tags: Iterable[int]) -> bool:
     """Whether every I- follows B- or I- of its label. B- has odd numbers, its I- the next."""
-    before = np.append(0, tags[:-1])
-    is_inside = (tags > 0) & (tags % 2 == 0)
-    return bool(np.all(~is_inside | (before == tags) | (before == tags - 1)))
+    before = 0
+    for tag in tags:
+        if tag and tag % 2 == 0 and before not in (tag, tag - 1):
+            return False
+        before = tag
+    return True
 
 
 def spans_from_logits(
@@ -92,14 +97,18 @@ def spans_from_logits(
     """
     if not best.any():
         return []
-    tags = best if is_valid(best) else best_tags(logits)
+    tags: list[int] = best.tolist()
+    if not is_valid(tags):
+        tags = best_tags(logits).tolist()
+    exp = np.exp(logits - logits.max(1, keepdims=True))
+    by_label = (exp[:, 1::2] + exp[:, 2::2]) / exp.sum(1, keepdims=True)  # (words, labels)
+    scores = by_label.tolist()
     spans = []
-    for first in np.flatnonzero(tags % 2 == 1).tolist():
-        begin = int(tags[first])
-        last = first + 1
-        while last < len(tags) and tags[last] == begin + 1:
-            last += 1
-        exp = np.exp(logits[first:last] - logits[first:last].max(1, keepdims=True))
-        score = float((exp[:, begin : begin + 2].sum(1) / exp.sum(1)).mean())
-        spans.append(WordSpan(first, last, labels[begin // 2], min(score, 1.0)))
+    for first, begin in enumerate(tags):
+        if begin % 2 == 1:
+            last = first + 1
+            while last < len(tags) and tags[last] == begin + 1:
+                last += 1
+            score = sum(row[begin // 2] for row in scores[first:last]) / (last - first)
+            spans.append(WordSpan(first, last, labels[begin // 2], min(score, 1.0)))
     return spans

@@ -66,6 +66,15 @@ class ExtractTask(lmtool.EncoderTask):
         allowed[window.word_tokens] = words
         return {"allowed": allowed}
 
+    def check_options(self, options: ExtractOptions) -> None:
+        """Refuse labels that this model does not have."""
+        unknown = sorted(set(options.labels) - set(self.labels["entities"]))
+        if unknown:
+            raise lmtool.UsageError(
+                f"unknown label {unknown[0]!r}",
+                hint=f"this model has: {', '.join(self.labels['entities'])}",
+            )
+
     def infer(
         self,
         graphs: Mapping[str, lmtool.Graph],
@@ -76,7 +85,6 @@ class ExtractTask(lmtool.EncoderTask):
         """Return the entities of each window: start, end, label, score."""
         from .tags import spans_from_logits
 
-        self._check_labels(options)
         logits = graphs["head"].run(hidden)["logits"]
         best = logits.argmax(2)
         parts = []
@@ -136,14 +144,6 @@ class ExtractTask(lmtool.EncoderTask):
             for first, last, label in self._gold_spans(window, document)
             if label != UNKNOWN
         ]
-
-    def _check_labels(self, options: ExtractOptions) -> None:
-        unknown = sorted(set(options.labels) - set(self.labels["entities"]))
-        if unknown:
-            raise lmtool.UsageError(
-                f"unknown label {unknown[0]!r}",
-                hint=f"this model has: {', '.join(self.labels['entities'])}",
-            )
 
     def _gold_spans(self, window: Window, document: lmtool.Document) -> list[tuple[int, int, str]]:
         """Return the gold as word ranges, the longest first where spans overlap.
