@@ -352,8 +352,10 @@ def _commit(
     pieces = failures.isolate(encode, done)
     written = [document for _, items in pieces for _, document in items]
     if not target.has_errors_file:
-        for _, bad in sorted(failures.found.items()):
-            log.warning("%s", DataError(bad.message, bad.hint))
+        hint = ""
+        for _, bad in sorted(failures.found.items()):  # a hint once for all that follow with it
+            log.warning("%s", DataError(bad.message, "" if bad.hint == hint else bad.hint))
+            hint = bad.hint
     state.input, state.record = chunk[-1].input, chunk[-1].number
     state.bytes_left = sizes.left(state)
     state.documents += len(written)
