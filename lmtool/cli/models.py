@@ -106,8 +106,11 @@ def remove(
     """Remove a model from your own folder."""
     folder = models_folder() / name
     if Path(name).name != name or not (folder / "bundle.json").is_file():
+        registry().load_own()
         others = installed_bundles() if Path(name).name == name else {}
-        owner = f"it comes with a plugin ({others[name]})" if name in others else "see models list"
+        owner = "lmtool models list shows what there is"
+        if name in others:
+            owner = f"it ships with a plugin, in {others[name]}, and goes with its package"
         raise UsageError(f"{name}: no model of this name in {models_folder()}", hint=owner)
     if not yes:
         if not is_terminal(sys.stdin):
