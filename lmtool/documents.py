@@ -158,19 +158,6 @@ _KNOWN: Final = frozenset(("id", "text", *LAYERS))
 _encoder = msgspec.json.Encoder()
 
 
-class _Known(msgspec.Struct, kw_only=True):
-    text: str
-    id: str | int | None = None
-    labels: dict[str, list[Label]] | None = None
-    entities: list[Entity] | None = None
-    relations: list[Relation] | None = None
-    events: list[Event] | None = None
-    frames: list[Frame] | None = None
-    summary: Summary | None = None
-    annotated: dict[str, list[str]] | None = None
-    coverage: Coverage | None = None
-
-
 def document_from_record(record: object, *, text_field: str = "text", where: str = "") -> Document:
     """Make a document of a decoded JSON object.
 
@@ -199,15 +186,12 @@ def document_from_record(record: object, *, text_field: str = "text", where: str
         record = {"text": record[text_field], **record}
         del record[text_field]
     try:
-        known = msgspec.convert({k: record[k] for k in record if k in _KNOWN}, _Known)
+        document = msgspec.convert({k: record[k] for k in record if k in _KNOWN}, Document)
     except msgspec.ValidationError as error:
         raise DataError(
             f"{prefix}{error}", hint="see docs/documents.md for the shape of each layer"
         ) from None
-    document = Document(
-        fields={k: v for k, v in record.items() if k not in _KNOWN},
-        **msgspec.structs.asdict(known),
-    )
+    document.fields = {k: v for k, v in record.items() if k not in _KNOWN}
     _check_spans(document, prefix)
     return document
 
