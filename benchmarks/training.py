@@ -27,7 +27,7 @@ from machine import describe
 
 from lmtool.sessions import n_threads
 from lmtool.training.backbone import load_backbone, load_tokenizer, quiet
-from lmtool.training.batches import Examples
+from lmtool.training.batches import Examples, Source
 from lmtool.training.config import TrainConfig, make_config
 from lmtool.training.data import read_data
 from lmtool.training.learner import Learner
@@ -109,10 +109,10 @@ def machine() -> str:
 
 def read_examples(config: TrainConfig) -> tuple[ExtractTask, Examples]:
     """Return the task and the windows with targets that both train on."""
-    documents = read_data(config).train
+    documents = read_data(config).parts[0].train
     task = ExtractTask(ExtractTask.collect_labels(documents))
     encoder = TextEncoder(load_tokenizer(config.base), Encoding(max_tokens=config.max_tokens))
-    return task, Examples(task, encoder, documents)
+    return task, Examples([Source(task, documents)], encoder)
 
 
 def run_lmtool(
@@ -121,7 +121,7 @@ def run_lmtool(
     """Train with lmtool's loop for some seconds."""
     config = make_config({**vars_of(config), "precision": precision})
     backbone = load_backbone(config.base)
-    learner = Learner(backbone, task.build_head(backbone.hidden_size), config)
+    learner = Learner(backbone, {"": task.build_head(backbone.hidden_size)}, config)
     batches = examples.batches(0, config.batch_tokens)
     clock = Clock(seconds, lambda i: [e.n_tokens for e in batches[i % len(batches)]])
     for _ in fit(learner, examples, 1_000_000, None, task.main_metric):

@@ -123,7 +123,7 @@ def check_labels(task: type[EncoderTask], documents: Sequence[Document]) -> Enco
     for key, names in labels.items():
         require(UNKNOWN not in names, task, f"collect_labels takes {UNKNOWN!r} for a label")
         require(names == sorted(set(names)), task, f"labels of {key!r} are not sorted", names)
-    return task(labels)
+    return task(labels, task.collect_form(documents))
 
 
 def check_scores(task: EncoderTask, documents: Sequence[Document]) -> None:
@@ -230,27 +230,34 @@ def train_briefly(
     import torch
 
     from .training.backbone import load_backbone
-    from .training.batches import examples_of, pad
-    from .training.checkpoint import Checkpoint, CheckpointInfo
+    from .training.batches import Example, Source, examples_of, pad
+    from .training.checkpoint import Checkpoint, CheckpointInfo, Head, HeadInfo
     from .training.learner import Network
 
     backbone = load_backbone(str(base))
     head = task.build_head(backbone.hidden_size)
     for name in ("signature", "loss"):
         require(hasattr(head, name), task, f"the head of build_head has no {name!r}")
-    examples = [e for document in documents for e in examples_of(task, encoder, document)]
+    source = Source(task, documents, task.name)
+    examples = [e for document in documents for e in examples_of(source, encoder, document)]
     for example in examples:
         for key, array in example.targets.items():
             right = isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
             require(right, task, f"targets: {key!r} is no array of numbers", type(array))
-    lengths = [example.n_tokens for example in examples]
-    batches = [pad([examples[i] for i in batch]) for batch in cut_batches(lengths, 2048)]
-    network = Network(backbone, head)
+    by_kind: dict[tuple[str, ...], list[Example]] = {}
+    for example in examples:
+        by_kind.setdefault(example.kind, []).append(example)
+    batches = [
+        pad([kind[i] for i in batch])
+        for kind in by_kind.values()
+        for batch in cut_batches([example.n_tokens for example in kind], 2048)
+    ]
+    network = Network(backbone, {task.name: head})
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     losses: list[float] = []
     for step in range(STEPS):
         batch = batches[step % len(batches)]
-        loss = network.eval()(batch.inputs, batch.targets)
+        loss = network.eval()(task.name, batch.inputs, batch.targets)
         require(loss.ndim == 0, task, "the loss is no scalar", tuple(loss.shape))
         losses.append(float(loss.detach()))
         require(math.isfinite(losses[-1]), task, "the loss is no number", losses[-1])
@@ -261,10 +268,10 @@ def train_briefly(
     first, last = sum(losses[:n]) / n, sum(losses[-n:]) / n
     falls = f"the loss does not fall in {STEPS} steps"
     require(last < first, task, falls, f"{first:.4f} to {last:.4f}")
-    info = CheckpointInfo(
-        task=task.name, labels=task.labels, encoding=encoder.encoding, base=str(base)
-    )
-    return Checkpoint(info, task, backbone.eval(), head.eval(), encoder)
+    infos = {task.name: HeadInfo(task=task.name, labels=task.labels, form=task.form)}
+    info = CheckpointInfo(heads=infos, encoding=encoder.encoding, base=str(base))
+    heads = {task.name: Head(task, head.eval(), {})}
+    return Checkpoint(info, backbone.eval(), encoder, heads)
 
 
 def check_export(checkpoint: Checkpoint, folder: Path, tolerance: float) -> tuple[Model, Model]:
@@ -272,9 +279,10 @@ def check_export(checkpoint: Checkpoint, folder: Path, tolerance: float) -> tupl
     from .exporting import largest_difference, open_heads, write_heads
     from .training.inference import TorchGraph, model_from_checkpoint
 
-    task = checkpoint.task
-    write_heads(checkpoint, folder)
-    graphs = open_heads(checkpoint, folder)
+    head = checkpoint.head()
+    task = head.task
+    write_heads(checkpoint, head, folder)
+    graphs = open_heads(head, folder)
     first = model_from_checkpoint(checkpoint)
     backbone = TorchGraph(checkpoint.backbone)
     second = Model(task, checkpoint.encoder, backbone, graphs, name="check")

@@ -69,6 +69,8 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     kind: str = "encoder"
     labels: dict[str, list[str]]
+    form: dict[str, Any] = {}
+    """What else decides the head's form and how its outputs are read, as its task says."""
     options: dict[str, Any] = {}
     graphs: dict[str, GraphInfo]
     backbone: str

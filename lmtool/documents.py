@@ -18,10 +18,11 @@ UNKNOWN: Final = "?"
 
 
 class Label(msgspec.Struct, omit_defaults=True):
-    """A class given to the whole document."""
+    """A class given to the whole document; in a scheme of numbers, a `value` without a label."""
 
-    label: str
+    label: str = ""
     score: float | None = None
+    value: float | None = None
 
 
 class Span(msgspec.Struct, omit_defaults=True):
@@ -115,6 +116,8 @@ class Document(msgspec.Struct, kw_only=True):
 
     text: str
     id: str | int | None = None
+    pair: str | None = None
+    """The second text, where a task compares two; offsets are those of `text`."""
     fields: dict[str, Any] = {}
     labels: dict[str, list[Label]] | None = None
     entities: list[Entity] | None = None
@@ -154,7 +157,7 @@ LAYERS: Final = (
     "annotated",
     "coverage",
 )
-_KNOWN: Final = frozenset(("id", "text", *LAYERS))
+_KNOWN: Final = frozenset(("id", "text", "pair", *LAYERS))
 _encoder = msgspec.json.Encoder()
 
 
@@ -197,9 +200,11 @@ def document_from_record(record: object, *, text_field: str = "text", where: str
 
 
 def document_to_record(document: Document) -> dict[str, Any]:
-    """Return the JSON form: id, text, the other input fields, then the layers that are present."""
+    """Return the JSON form: id, text, pair, other input fields, then the layers that are present."""
     record: dict[str, Any] = {} if document.id is None else {"id": document.id}
     record["text"] = document.text
+    if document.pair is not None:
+        record["pair"] = document.pair
     record.update(document.fields)
     for name in LAYERS:
         value = getattr(document, name)

@@ -31,13 +31,13 @@ def annotate_again(
 ) -> tuple[list[Document], list[Document]]:
     """Return the documents with gold, and what the model makes of them without it."""
     layers = model.task.layers
-    gold = [d for d in documents if any(d.layer(name) is not None for name in layers)]
+    gold = [document for document in documents if model.task.has_gold(document)]
     if not gold:
         raise DataError(
             f"no document has gold for the task {model.task.name!r}",
             hint=f"it is read from: {', '.join(layers)} (see docs/documents.md)",
         )
-    return gold, list(model.pipe(document.without_layers(layers) for document in gold))
+    return gold, list(model.pipe(model.task.blank(d, model.options) for d in gold))
 
 
 def worst(

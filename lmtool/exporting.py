@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +31,12 @@ from .errors import DataError, NegativeResult, UsageError
 from .evaluation import annotate_again
 from .models import Model
 from .sessions import GraphFile, OnnxSession, n_threads
+from .tasks import make_options
 
 if TYPE_CHECKING:
-    from .tasks import Graph
-    from .training.checkpoint import Checkpoint
-    from .windows import Window
+    from .tasks import EncoderTask, Graph
+    from .training.checkpoint import Checkpoint, Head
+    from .windows import TextEncoder, Window
 
 PRECISIONS = ("int8", "int8-dynamic", "fp32", "fp16")
 CALIBRATION_WINDOWS = 256
@@ -67,16 +70,18 @@ def export_bundle(
     dev: Mapping[str, Sequence[Document]],
     options: ExportOptions,
     calibration: Mapping[str, Sequence[Document]] | None = None,
-) -> BundleInfo:
-    """Export a checkpoint, compare it with PyTorch on the dev documents, and write a bundle.
+) -> dict[str, BundleInfo]:
+    """Export a checkpoint, compare it with PyTorch on the dev documents, and write its bundles.
 
-    `dev` holds the gold documents by set. `calibration`, by set too, gives the texts that fix the
-    ranges of int8 (default: the dev texts; their gold is not used). Raises NegativeResult, with
-    nothing written, when the exported graphs differ from PyTorch, or when quantization loses more
-    than the gate.
+    A checkpoint with one head becomes the bundle `out`; with several, each becomes a bundle in the
+    folder `out` under its own name, and the first holds the backbone that all share.
+
+    `dev` holds the gold documents by set; a head is measured on the sets that have gold for it.
+    `calibration`, by set too, gives the texts that fix the ranges of int8 (default: the dev texts;
+    their gold is not used). Raises NegativeResult, with nothing written, when the exported graphs
+    differ from PyTorch, or when quantization loses more than the gate.
     """
     from .training.checkpoint import load_checkpoint
-    from .training.inference import model_from_checkpoint
 
     if options.precision not in PRECISIONS:
         raise UsageError(
@@ -86,38 +91,56 @@ def export_bundle(
         raise UsageError(
             f"{out}: holds the checkpoint that is exported", hint="choose another folder"
         )
-    if not any(dev.values()):
-        raise DataError("no dev documents", hint="give files with gold layers with --dev")
     checkpoint = load_checkpoint(checkpoint_folder)
-    with writing(out, replace=options.overwrite) as folder:
-        exact, final = folder / "exact", folder / "backbone"
-        exact.mkdir()
-        final.mkdir()
-        reference = model_from_checkpoint(checkpoint)
-        windows = _some_windows(reference, calibration or dev, CALIBRATION_WINDOWS)
-        rows = [pad_windows([window]) for window in windows]
-        _write_graphs(checkpoint, (exact, final, folder), options.precision, rows)
-        models = {"fp32": _model(checkpoint, exact, folder)}
-        _compare(reference, models["fp32"], dev)
-        if options.precision != "fp32":
-            models[options.precision] = _model(checkpoint, final, folder)
-        metrics = {name: _measure(model, dev) for name, model in models.items()}
-        metrics["fp32"]["megabytes"] = _megabytes(exact)
-        metrics[options.precision]["megabytes"] = _megabytes(final)
-        _check_gate(metrics, options)
-        shutil.rmtree(exact)
-        return _write_records(checkpoint, folder, metrics, options)
+    is_single = len(checkpoint.heads) == 1
+    if is_single:
+        targets = {name: out for name in checkpoint.heads}
+    else:
+        targets = {name: out / name for name in checkpoint.heads}
+    sets = {name: _sets_of(head, dev) for name, head in checkpoint.heads.items()}
+    with contextlib.ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folders = {
+            name: stack.enter_context(writing(target, replace=options.overwrite))
+            for name, target in targets.items()
+        }
+        _write_backbones(checkpoint, work, options.precision, calibration or dev)
+        infos = {}
+        for name, folder in folders.items():
+            own = replace(options, name=options.name if is_single else name)
+            infos[name] = _write_bundle(checkpoint, name, work, folder, sets[name], own)
+        if options.with_backbone:
+            shutil.copytree(work / "final", next(iter(folders.values())) / "backbone")
+        return infos
 
 
-def _write_graphs(
-    checkpoint: Checkpoint, folders: tuple[Path, Path, Path], precision: str, rows: Sequence[Any]
+def _sets_of(head: Head, dev: Mapping[str, Sequence[Document]]) -> dict[str, list[Document]]:
+    """Return the gold documents of a head, by set."""
+    found = {name: [d for d in gold if head.task.has_gold(d)] for name, gold in dev.items()}
+    found = {name: gold for name, gold in found.items() if gold}
+    if not found:
+        raise DataError(
+            f"no dev documents for the task {head.task.name!r}",
+            hint=f"give files with gold in {', '.join(head.task.layers)} with --dev",
+        )
+    return found
+
+
+def _write_backbones(
+    checkpoint: Checkpoint,
+    work: Path,
+    precision: str,
+    texts: Mapping[str, Sequence[Document]],
 ) -> None:
-    """Write the fp32 backbone, the one in the final precision, and the heads."""
+    """Write the backbone in fp32, work/exact, and in the final precision, work/final."""
     from ._graphs import export_graph, fuse_graph, half_graph, quantize_graph
 
-    exact, final, heads = folders
+    exact, final = work / "exact", work / "final"
+    exact.mkdir()
+    final.mkdir()
+    windows = _some_windows(checkpoint.encoder, texts, CALIBRATION_WINDOWS)
     backbone, example = checkpoint.backbone.eval(), _example(checkpoint)
-    raw, fp32, target = exact / "raw.onnx", exact / "backbone.onnx", final / "backbone.onnx"
+    raw, fp32, target = work / "raw.onnx", exact / "backbone.onnx", final / "backbone.onnx"
     export_graph(backbone, backbone.signature, raw, example)
     fuse_graph(raw, fp32)
     raw.unlink()
@@ -126,29 +149,72 @@ def _write_graphs(
     elif precision == "fp16":
         half_graph(fp32, target)
     else:
-        quantize_graph(fp32, target, rows if precision == "int8" else ())
+        rows = [pad_windows([window]) for window in windows] if precision == "int8" else ()
+        quantize_graph(fp32, target, rows)
     checkpoint.encoder.tokenizer.save(str(final / "tokenizer.json"))
-    write_heads(checkpoint, heads)
+    files = {p.name: sha256(p) for p in sorted(final.iterdir())}
+    info = BackboneInfo(
+        hash=backbone_hash(files),
+        precision=precision,
+        hidden_size=backbone.hidden_size,
+        signature=backbone.signature,
+        encoding=msgspec.to_builtins(checkpoint.encoder.encoding),
+        files=files,
+    )
+    write_record(final / "backbone.json", info)
 
 
-def write_heads(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write the graphs of the head, fp32."""
+def _write_bundle(
+    checkpoint: Checkpoint,
+    name: str,
+    work: Path,
+    folder: Path,
+    dev: Mapping[str, Sequence[Document]],
+    options: ExportOptions,
+) -> BundleInfo:
+    """Write a head's graphs and records, after it was compared, calibrated and measured."""
+    from .training.inference import model_from_checkpoint
+
+    head = checkpoint.heads[name]
+    write_heads(checkpoint, head, folder)
+    reference = model_from_checkpoint(checkpoint, head=head)
+    models = {"fp32": _model(checkpoint, head, work / "exact", folder)}
+    _compare(reference, models["fp32"], dev)
+    if options.precision != "fp32":
+        models[options.precision] = _model(checkpoint, head, work / "final", folder)
+    gold = [document for documents in dev.values() for document in documents]
+    metrics = {}
+    for precision, model in models.items():
+        blank = [model.task.blank(document, model.options) for document in gold]
+        calibrated = model.task.calibrate(gold, model.parts(blank))
+        model.task = type(model.task)(model.task.labels, {**model.task.form, **calibrated})
+        metrics[precision] = _measure(model, dev)
+    metrics["fp32"]["megabytes"] = _megabytes(work / "exact")
+    metrics[options.precision]["megabytes"] = _megabytes(work / "final")
+    for row in metrics.values():
+        row["head_megabytes"] = _megabytes(folder)
+    _check_gate(metrics, options)
+    return _write_records(head, models[options.precision].task, work, folder, metrics, options)
+
+
+def write_heads(checkpoint: Checkpoint, head: Head, folder: Path) -> None:
+    """Write the graphs of a head, fp32."""
     from ._graphs import export_graph
 
     example = _example(checkpoint)
     hidden = checkpoint.backbone.eval()(**example)
     states = {**hidden, "attention_mask": example["attention_mask"]}
-    states |= checkpoint.task.example_inputs(states)
-    for name, module in checkpoint.task.graphs(checkpoint.head.eval()).items():
+    states |= head.task.example_inputs(states)
+    for name, module in head.task.graphs(head.module.eval()).items():
         signature: Any = module.signature
         inputs = {port: states[port] for port in signature.input_names}
         export_graph(module, signature, folder / f"{name}.onnx", inputs)
 
 
-def open_heads(checkpoint: Checkpoint, folder: Path) -> dict[str, Graph]:
+def open_heads(head: Head, folder: Path) -> dict[str, Graph]:
     """Open the graphs that `write_heads` wrote."""
     graphs: dict[str, Graph] = {}
-    for name, module in checkpoint.task.graphs(checkpoint.head).items():
+    for name, module in head.task.graphs(head.module).items():
         signature: Any = module.signature
         graphs[name] = OnnxSession(GraphFile(folder / f"{name}.onnx", signature), "cpu")
     return graphs
@@ -165,18 +231,23 @@ def _example(checkpoint: Checkpoint) -> dict[str, Any]:
     return example
 
 
-def _model(checkpoint: Checkpoint, backbone: Path, heads: Path) -> Model:
+def _model(checkpoint: Checkpoint, head: Head, backbone: Path, heads: Path) -> Model:
     signature: Any = checkpoint.backbone.signature
     session = OnnxSession(GraphFile(backbone / "backbone.onnx", signature), "cpu")
-    graphs = open_heads(checkpoint, heads)
     return Model(
-        checkpoint.task, checkpoint.encoder, session, graphs, name="export", threads=n_threads()
+        head.task,
+        checkpoint.encoder,
+        session,
+        open_heads(head, heads),
+        name="export",
+        options=make_options(head.task.Options, {}, head.options),
+        threads=n_threads(),
     )
 
 
 def _compare(reference: Model, exported: Model, dev: Mapping[str, Sequence[Document]]) -> None:
     """Raise NegativeResult when PyTorch and ONNX differ on some real rows."""
-    windows = list(_some_windows(reference, dev, 32))
+    windows = list(_some_windows(reference.encoder, dev, 32))
     difference = largest_difference(reference, exported, windows)
     if not difference <= TOLERANCE:
         raise NegativeResult(
@@ -203,12 +274,14 @@ def largest_difference(first: Model, second: Model, windows: Sequence[Window]) -
     return largest
 
 
-def _some_windows(model: Model, sets: Mapping[str, Sequence[Document]], n: int) -> Iterator[Window]:
+def _some_windows(
+    encoder: TextEncoder, sets: Mapping[str, Sequence[Document]], n: int
+) -> Iterator[Window]:
     """Yield the first window of about n documents, as many of each set."""
     for documents in sets.values():
         wanted = max(n // len(sets), 1)
         for document in documents[:: max(len(documents) // wanted, 1)][:wanted]:
-            yield next(model.encoder.windows(document.text))
+            yield next(encoder.windows(document.text))
 
 
 def _measure(model: Model, dev: Mapping[str, Sequence[Document]]) -> dict[str, Any]:
@@ -222,9 +295,11 @@ def _measure(model: Model, dev: Mapping[str, Sequence[Document]]) -> dict[str, A
     gold, predicted = (
         [document for pair in pairs.values() for document in pair[side]] for side in (0, 1)
     )
+    scores = model.task.score(gold, predicted)
     return {
         "metric": metric,
-        "all": model.task.score(gold, predicted)[metric],
+        "all": scores[metric],
+        "scores": {key: value for key, value in scores.items() if isinstance(value, float)},
         "sets": {name: model.task.score(*pair)[metric] for name, pair in pairs.items()},
         "tokens_per_second": round(n_tokens / seconds),
     }
@@ -242,21 +317,25 @@ def _check_gate(metrics: Mapping[str, dict[str, Any]], options: ExportOptions) -
 
 
 def _write_records(
-    checkpoint: Checkpoint, folder: Path, metrics: dict[str, Any], options: ExportOptions
+    head: Head,
+    task: EncoderTask,
+    work: Path,
+    folder: Path,
+    metrics: dict[str, Any],
+    options: ExportOptions,
 ) -> BundleInfo:
-    backbone = _write_backbone(checkpoint, folder / "backbone", options.precision)
-    if not options.with_backbone:
-        shutil.rmtree(folder / "backbone")
-    task = checkpoint.task
+    """Write bundle.json and the model card; `task` is the head's with what calibration found."""
+    backbone = msgspec.json.decode((work / "final/backbone.json").read_bytes(), type=BackboneInfo)
     graphs = {}
-    for name, module in task.graphs(checkpoint.head).items():
+    for name, module in task.graphs(head.module).items():
         signature: Any = module.signature
         graphs[name] = GraphInfo(f"{name}.onnx", signature)
     info = BundleInfo(
         name=options.name,
         task=task.name,
         labels=task.labels,
-        options=checkpoint.info.options,
+        form=task.form,
+        options=head.options,
         graphs=graphs,
         backbone=backbone.hash,
         files={},
@@ -268,21 +347,6 @@ def _write_records(
     files = {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.is_file()}
     info = msgspec.structs.replace(info, files=files)
     write_record(folder / "bundle.json", info)
-    return info
-
-
-def _write_backbone(checkpoint: Checkpoint, folder: Path, precision: str) -> BackboneInfo:
-    backbone: Any = checkpoint.backbone
-    files = {p.name: sha256(p) for p in sorted(folder.iterdir())}
-    info = BackboneInfo(
-        hash=backbone_hash(files),
-        precision=precision,
-        hidden_size=backbone.hidden_size,
-        signature=backbone.signature,
-        encoding=msgspec.to_builtins(checkpoint.encoder.encoding),
-        files=files,
-    )
-    write_record(folder / "backbone.json", info)
     return info
 
 

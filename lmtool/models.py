@@ -91,16 +91,7 @@ class Model:
 
     def annotate(self, documents: Sequence[Document]) -> list[Document]:
         """Annotate a chunk of documents and return them with the task's layers, in order."""
-        parts: list[list[Part]] = [[] for _ in documents]
-        n_read = [0] * len(documents)
-        pending: list[tuple[int, Window]] = []
-        for index, window in self.encoder.windows_of(document.text for document in documents):
-            pending.append((index, window))
-            n_read[index] += len(window.text)
-            if len(pending) >= 4 * CHUNK_WINDOWS:  # one long document fills many chunks
-                self._run(pending, parts)
-                pending = []
-        self._run(pending, parts)
+        parts, n_read = self._parts(documents)
         annotated = []
         for document, found, read in zip(documents, parts, n_read, strict=True):
             layers = self.task.merge(document, found, self.options)
@@ -108,9 +99,31 @@ class Model:
             annotated.append(document.with_layers({**layers, "coverage": coverage}))
         return annotated
 
+    def parts(self, documents: Sequence[Document]) -> list[list[Part]]:
+        """Return what the task finds in the windows of each document, before it is merged."""
+        return self._parts(documents)[0]
+
+    def _parts(self, documents: Sequence[Document]) -> tuple[list[list[Part]], list[int]]:
+        """Return the parts of each document, and how many characters were read."""
+        parts: list[list[Part]] = [[] for _ in documents]
+        n_read = [0] * len(documents)
+        pending: list[tuple[int, Window]] = []
+        has_given = bool(self.task.given_layers(self.options))
+        for index, window in self.encoder.windows_of_documents(
+            documents, pairs=self.task.reads_pairs
+        ):
+            window.document = documents[index] if has_given else None
+            pending.append((index, window))
+            n_read[index] += len(window.text)
+            if len(pending) >= 4 * CHUNK_WINDOWS:  # one long document fills many chunks
+                self._run(pending, parts)
+                pending = []
+        self._run(pending, parts)
+        return parts, n_read
+
     def _run(self, pending: Sequence[tuple[int, Window]], parts: list[list[Part]]) -> None:
         """Run windows, each distinct one once, and append their parts to their documents'."""
-        distinct: dict[tuple[str, bytes, bytes, bytes], int] = {}
+        distinct: dict[tuple[Any, ...], int] = {}
         slots = [distinct.setdefault(window.key, len(distinct)) for _, window in pending]
         windows: list[Window] = [None] * len(distinct)  # type: ignore[list-item]
         for slot, (_, window) in zip(slots, pending, strict=True):
@@ -159,12 +172,14 @@ def load(
     threads: int = 0,
     batch_tokens: int = BATCH_TOKENS,
     task_name: str | None = None,
+    head: str | None = None,
     **options: Any,
 ) -> Model:
     """Load a bundle (a name or a folder) or a training checkpoint (a folder, needs torch).
 
     `options` are the task's; an unknown one, and a value that does not fit, is a UsageError, as
-    is a model of another task than `task_name`. `threads` 0 means all cores.
+    is a model of another task than `task_name`. `threads` 0 means all cores. `head` chooses among
+    the heads of a checkpoint that was trained for several tasks.
     """
     if (Path(ref) / "checkpoint.json").is_file():
         try:
@@ -176,13 +191,13 @@ def load(
                 hint='pip install "lmtool[train]"',
             ) from error
         checkpoint = load_checkpoint(Path(ref))
-        _check_task(ref, checkpoint.info.task, task_name)
         return model_from_checkpoint(
-            checkpoint, options, batch_tokens, device=device, threads=threads
-        )
+            checkpoint, options, batch_tokens,
+            head=checkpoint.head(head, task_name), device=device, threads=threads,
+        )  # fmt: skip
     bundle = load_bundle(ref)
     _check_task(ref, bundle.info.task, task_name)
-    task = task_of(bundle.info.task, str(ref))(bundle.info.labels)
+    task = task_of(bundle.info.task, str(ref))(bundle.info.labels, bundle.info.form)
     open_graph = functools.partial(open_session, device=device, threads=threads)
     backbone = backbone_session(bundle.backbone_folder, bundle.backbone, device, threads)
     runs_on_cpu = backbone.providers == ("CPUExecutionProvider",)

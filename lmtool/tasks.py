@@ -84,6 +84,10 @@ class EncoderTask(ABC):
     that early stopping and the export gate watch, higher is better), `Options` (a frozen
     dataclass whose fields, annotated with `Opt`, become flags, keyword arguments and bundle
     defaults).
+
+    `labels` are the class names by layer or scheme, `form` is what else decides the head's form
+    and how its outputs are read: a JSON object, from `collect_form` and `calibrate`. Both are
+    saved with the model.
     """
 
     name: ClassVar[str]
@@ -92,13 +96,53 @@ class EncoderTask(ABC):
     main_metric: ClassVar[str]
     Options: ClassVar[type[Any]] = NoOptions
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: Labels, form: Mapping[str, Any] | None = None) -> None:
         self.labels = {key: list(names) for key, names in labels.items()}
+        self.form = dict(form or {})
 
     @classmethod
     @abstractmethod
     def collect_labels(cls, documents: Sequence[Document]) -> dict[str, list[str]]:
         """Return the labels that the gold layers of these documents use, sorted."""
+
+    @classmethod
+    def collect_form(cls, documents: Sequence[Document]) -> dict[str, Any]:
+        """Return what else than labels the gold decides about the head, as JSON; {} by default."""
+        return {}
+
+    @classmethod
+    def labels_of(
+        cls, labels: dict[str, list[str]], layers: Sequence[str]
+    ) -> dict[str, list[str]]:
+        """Return the labels that belong to these layers: the keys of these names by default."""
+        return {key: names for key, names in labels.items() if key in layers}
+
+    def has_gold(self, document: Document) -> bool:
+        """Whether a document has gold that this task learns from and is measured on.
+
+        By default, whether it has one of the task's layers.
+        """
+        return any(document.layer(layer) is not None for layer in self.layers)
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether it reads a document's `pair` behind its text; false by default."""
+        return False
+
+    def given_layers(self, options: Any) -> tuple[str, ...]:
+        """Return the layers that `infer` takes as given, from `window.document`; none by default.
+
+        A task that is told to find the arguments of given predicates reads the frames.
+        """
+        return ()
+
+    def blank(self, document: Document, options: Any) -> Document:
+        """Return a gold document without what the task is to find: what evaluation starts from.
+
+        Without the task's layers, but for the given ones, by default.
+        """
+        given = self.given_layers(options)
+        return document.without_layers(name for name in self.layers if name not in given)
 
     @abstractmethod
     def build_head(self, hidden_size: int) -> torch.nn.Module:
@@ -107,7 +151,8 @@ class EncoderTask(ABC):
         Its `signature` (lmtool.signature.Signature) names the inputs and outputs of `forward`,
         which takes the inputs by name and returns a dict of outputs. Inputs come from the
         backbone (`hidden`: float32 (batch, seq, hidden), `attention_mask`: int64 (batch, seq))
-        or, in training, from the targets. Its `loss(outputs, targets)` returns a scalar.
+        or, in training, from the targets: those that the batch has, so an input that not every
+        document's gold gives has the default None. Its `loss(outputs, targets)` returns a scalar.
         """
 
     def graphs(self, head: torch.nn.Module) -> dict[str, torch.nn.Module]:
@@ -126,7 +171,8 @@ class EncoderTask(ABC):
         """Return the training targets of a window, as arrays without a batch axis.
 
         An axis that runs over tokens has `len(window.ids)` entries. Batches pad integers with
-        -100 and everything else with 0.
+        -100 and everything else with 0. Windows of a batch have targets of the same names; a
+        window with none ({}) is not trained on.
         """
 
     def check_options(self, options: Any) -> None:  # noqa: B027
@@ -162,6 +208,16 @@ class EncoderTask(ABC):
         Keys that the generic report understands: "labels" (a table by label), "confusion",
         "micro", "macro", "errors" (the number of wrong items by document, for the worst list).
         """
+
+    def calibrate(
+        self, documents: Sequence[Document], parts: Sequence[Sequence[Part]]
+    ) -> dict[str, Any]:
+        """Return what gold teaches about reading the outputs: keys to set in `form`.
+
+        Called by the export with the dev documents and what `infer` found in each. Temperatures
+        and thresholds come from here; {} by default.
+        """
+        return {}
 
     def gold_parts(self, window: Window, document: Document) -> Any:
         """Return the part that a perfect head would give: what `check_task` sends round.

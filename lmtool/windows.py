@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import bisect
 import functools
+import itertools
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BundleError, UsageError
+from .errors import BundleError, DataError, UsageError
+
+if TYPE_CHECKING:
+    from .documents import Document
 
 BLOCK_CHARACTERS = 50_000
 """A text is tokenised in blocks of about this size, so memory does not grow with it."""
@@ -51,9 +55,21 @@ class Window:
         shapes: the shape of each token's word, int64 (tokens,); 0 for special tokens.
         word_tokens: the index in `ids` of each word's first token, int64 (words,).
         word_starts, word_ends: the words' characters in `text`, int64 (words,).
+        language: of the sentence splitter.
+        document: the document it is of, for a task that takes layers of it as given; else None.
     """
 
-    __slots__ = ("ids", "shapes", "start", "text", "word_ends", "word_starts", "word_tokens")
+    __slots__ = (
+        "document",
+        "ids",
+        "language",
+        "shapes",
+        "start",
+        "text",
+        "word_ends",
+        "word_starts",
+        "word_tokens",
+    )
 
     def __init__(
         self,
@@ -62,7 +78,10 @@ class Window:
         ids: NDArray[np.int64],
         shapes: NDArray[np.int64],
         words: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+        language: str = "en",
     ) -> None:
+        self.language = language
+        self.document: Document | None = None
         self.start = start
         self.text = text
         self.ids = ids
@@ -70,10 +89,17 @@ class Window:
         self.word_tokens, self.word_starts, self.word_ends = words
 
     @property
-    def key(self) -> tuple[str, bytes, bytes, bytes]:
+    def key(self) -> tuple[Any, ...]:
         """What two windows share when a model must give them the same answer."""
         ids, shapes, words = self.ids, self.shapes, self.word_tokens
-        return self.text, ids.tobytes(), shapes.tobytes(), words.tobytes()
+        given = () if self.document is None else (id(self.document), self.start)
+        return self.text, ids.tobytes(), shapes.tobytes(), words.tobytes(), *given
+
+    def sentences(self) -> list[tuple[int, int]]:
+        """Return the ranges of words that are the sentences of the window; together all words."""
+        ends = np.searchsorted(self.word_starts, sentence_ends(self.text, self.language))
+        bounds = [0, *ends.tolist()]
+        return [(a, b) for a, b in itertools.pairwise(bounds) if a < b]
 
     def words_of(self, start: int, end: int) -> tuple[int, int] | None:
         """Return the range of words that covers the characters start to end of the document.
@@ -157,14 +183,54 @@ class TextEncoder:
         if group:
             yield from self._group(group)
 
-    def _group(self, pieces: Sequence[_Piece]) -> Iterator[tuple[int, Window]]:
+    def windows_of_documents(
+        self, documents: Iterable[Document], *, pairs: bool = False
+    ) -> Iterator[tuple[int, Window]]:
+        """Yield the windows of many documents in order, each with the number of its document.
+
+        With `pairs` each window is followed by the whole of the document's `pair`; its words are
+        those of the text alone. DataError for a document that has none, or one too long for that.
+        """
+        if not pairs:
+            yield from self.windows_of(document.text for document in documents)
+            return
+        for number, document in enumerate(documents):
+            yield from ((number, window) for window in self._pair_windows(document))
+
+    def _pair_windows(self, document: Document) -> Iterator[Window]:
+        if document.pair is None:
+            raise DataError(
+                "no field 'pair', and this model compares two texts",
+                hint='write each record as {"text": "…", "pair": "…"}',
+            )
+        pair = _Tokens(self.tokenizer, [document.pair])
+        shapes = pair.word_shapes() if self.encoding.has_shapes else pair.no_shapes
+        room = self._room - len(pair.ids) - len(self._suffix)
+        if room < self._room // 2:
+            raise DataError(
+                f"'pair' has {len(pair.ids)} tokens, more than half of what the model reads at once",
+                hint=f"at most {self._room - self._room // 2 - len(self._suffix)} fit; the text, "
+                "not the pair, may be long",
+            )
+        none = np.zeros(len(self._suffix), np.int64)
+        for start, end in itertools.pairwise([0, *_block_ends(document.text)]):
+            piece = _Piece(0, start, document.text[start:end])
+            for _, window in self._group([piece], room):
+                window.ids = np.concatenate((window.ids, pair.ids, self._suffix))
+                window.shapes = np.concatenate((window.shapes, shapes, none))
+                yield window
+
+    def _group(
+        self, pieces: Sequence[_Piece], room: int | None = None
+    ) -> Iterator[tuple[int, Window]]:
+        room = room or self._room
         tokens = _Tokens(self.tokenizer, [piece.text for piece in pieces])
         first = tokens.first
         shapes = tokens.word_shapes() if self.encoding.has_shapes else tokens.no_shapes
         n_prefix, n_special = len(self._prefix), len(self._prefix) + len(self._suffix)
         for piece, origin, low, high in tokens.pieces(pieces):
             cut = origin
-            for begin, stop in self._ranges(piece.text, origin, tokens, low, high):
+            for begin, stop in self._ranges(piece.text, origin, tokens, (low, high), room):
                 end = tokens.token_starts[stop] if stop < high else origin + len(piece.text)
                 a, b = np.searchsorted(first, (begin, stop))
                 ids = np.empty(stop - begin + n_special, np.int64)
@@ -181,28 +247,30 @@ class TextEncoder:
                 )
                 text = piece.text[cut - origin : end - origin]
                 start = piece.start + cut - origin
-                yield piece.number, Window(start, text, ids, window_shapes, words)
+                language = self.encoding.language
+                yield piece.number, Window(start, text, ids, window_shapes, words, language)
                 cut = end
 
     def _ranges(
-        self, text: str, origin: int, tokens: _Tokens, low: int, high: int
+        self, text: str, origin: int, tokens: _Tokens, bounds: tuple[int, int], room: int
     ) -> Iterator[tuple[int, int]]:
         """Yield token ranges: as many whole sentences as fit, a long one cut between words."""
-        if high - low <= self._room:
+        low, high = bounds
+        if high - low <= room:
             yield low, high
             return
         starts, is_first = tokens.token_starts, tokens.is_first
         begin = stop = low
         for end in sentence_ends(text, self.encoding.language):
             after = bisect.bisect_left(starts, origin + end, low, high)
-            if after - begin > self._room and stop > begin:
+            if after - begin > room and stop > begin:
                 yield begin, stop
                 begin = stop
-            while after - begin > self._room:
-                cut = begin + self._room
+            while after - begin > room:
+                cut = begin + room
                 while cut > begin and not is_first[cut]:
                     cut -= 1
-                cut = cut if cut > begin else begin + self._room
+                cut = cut if cut > begin else begin + room
                 yield begin, cut
                 begin = cut
             stop = after

@@ -13,7 +13,7 @@ import torch
 import training_kit as kit
 
 from lmtool.documents import Document, Entity, Frame, FrameArgument, Span
-from lmtool.training.batches import Example, Examples, lowered, pad
+from lmtool.training.batches import Example, Examples, Source, lowered, pad
 from lmtool.training.data import split
 from lmtool.windows import Encoding, TextEncoder
 
@@ -57,7 +57,7 @@ def test_targets_are_padded_by_kind_on_every_axis(encoder: TextEncoder) -> None:
 def test_batches_hold_each_window_once_within_the_budget(
     encoder: TextEncoder, task: kit.WordTagTask
 ) -> None:
-    examples = Examples(task, encoder, [kit.document(text) for text in kit.SENTENCES * 10])
+    examples = Examples([Source(task, [kit.document(text) for text in kit.SENTENCES * 10])], encoder)
     batches = examples.batches(0, 64)
     assert all(len(b) * max(e.n_tokens for e in b) <= 64 for b in batches)
     flat = [id(example) for example in itertools.chain(*batches)]
@@ -70,7 +70,7 @@ def test_the_order_depends_on_seed_and_epoch_alone(
     documents = [kit.document(text) for text in kit.SENTENCES]
 
     def order(seed: int, epoch: int) -> list[list[str]]:
-        examples = Examples(task, encoder, documents, seed=seed)
+        examples = Examples([Source(task, documents)], encoder, seed=seed)
         return [[e.window.text for e in batch] for batch in examples.batches(epoch, 40)]
 
     assert order(1, 1) == order(1, 1)
@@ -82,17 +82,17 @@ def test_lower_share_lowers_other_documents_in_each_epoch(
     encoder: TextEncoder, task: kit.WordTagTask
 ) -> None:
     documents = [kit.document(text) for text in kit.SENTENCES * 4]
-    examples = Examples(task, encoder, documents, lower_share=0.5)
+    examples = Examples([Source(task, documents)], encoder, lower_share=0.5)
     chosen = [[e.window.text.islower() for e in examples.epoch(epoch)] for epoch in (0, 1)]
     assert chosen[0] != chosen[1]
     assert 8 <= sum(chosen[0]) <= 24
-    plain = Examples(task, encoder, documents).epoch(0)
+    plain = Examples([Source(task, documents)], encoder).epoch(0)
     for before, after in zip(plain, examples.epoch(0), strict=True):
         assert (before.targets["tags"] == after.targets["tags"]).all()
 
 
 def test_a_text_without_words_gives_no_example(encoder: TextEncoder, task: kit.WordTagTask) -> None:
-    assert len(Examples(task, encoder, [Document(text=" \n"), Document(text="Rome")])) == 1
+    assert len(Examples([Source(task, [Document(text=" \n"), Document(text="Rome")])], encoder)) == 1
 
 
 def test_lowered_keeps_offsets_and_span_texts() -> None:

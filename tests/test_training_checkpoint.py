@@ -19,6 +19,8 @@ from lmtool.training.backbone import load_backbone, load_tokenizer, quiet
 from lmtool.training.checkpoint import (
     Checkpoint,
     CheckpointInfo,
+    Head,
+    HeadInfo,
     find_checkpoint,
     load_checkpoint,
     load_state,
@@ -38,11 +40,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 def new_checkpoint(base: str, step: int = 0) -> Checkpoint:
     backbone = load_backbone(base, has_shapes=True)
     task = kit.WordTagTask({"entities": ["LOC", "PER"]})
-    info = CheckpointInfo(
-        task=task.name, labels=task.labels, encoding=ENCODING, base=base, step=step
-    )
+    infos = {"wordtag": HeadInfo(task=task.name, labels=task.labels)}
+    info = CheckpointInfo(heads=infos, encoding=ENCODING, base=base, step=step)
     encoder = TextEncoder(load_tokenizer(base), ENCODING)
-    return Checkpoint(info, task, backbone, task.build_head(backbone.hidden_size), encoder)
+    heads = {"wordtag": Head(task, task.build_head(backbone.hidden_size), {})}
+    return Checkpoint(info, backbone, encoder, heads)
 
 
 def test_shapes_start_at_zero(base: str) -> None:
@@ -121,14 +123,15 @@ def test_a_checkpoint_there_and_back(base: str, tmp_path: Path) -> None:
     loaded = load_checkpoint(tmp_path / "last", task=kit.WordTagTask)
     assert loaded.info.step == 7
     assert loaded.info.encoding == ENCODING
-    assert loaded.task.labels == {"entities": ["LOC", "PER"]}
-    for before, after in ((saved.backbone, loaded.backbone), (saved.head, loaded.head)):
+    assert loaded.head().task.labels == {"entities": ["LOC", "PER"]}
+    modules = (saved.head().module, loaded.head().module)
+    for before, after in ((saved.backbone, loaded.backbone), modules):
         weights = after.state_dict()
         assert all(torch.equal(weights[name], t) for name, t in before.state_dict().items())
     assert loaded.encoder.tokenizer.to_str() == saved.encoder.tokenizer.to_str()
 
 
-@pytest.mark.parametrize("name", ["head.safetensors", "backbone/model.safetensors"])
+@pytest.mark.parametrize("name", ["heads/wordtag.safetensors", "backbone/model.safetensors"])
 def test_a_changed_file_is_named(name: str, base: str, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last", new_checkpoint(base))
     path = tmp_path / "last" / name
@@ -141,7 +144,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no checkpoint: No such file or directory"):
         load_checkpoint(tmp_path)
     (tmp_path / "checkpoint.json").write_text('{"format": 99}')
-    with pytest.raises(BundleError, match="format 99, this lmtool reads 1"):
+    with pytest.raises(BundleError, match="format 99, this lmtool reads 2"):
         load_checkpoint(tmp_path)
     (tmp_path / "checkpoint.json").write_text("{")
     with pytest.raises(BundleError, match=r"checkpoint\.json: damaged"):

@@ -75,12 +75,14 @@ def export(
         overwrite=overwrite,
     )
     texts = read_sets(calibrate, input_format) if calibrate else None
-    info = export_bundle(
+    infos = export_bundle(
         Path(checkpoint), folder, read_sets(dev, input_format), options, calibration=texts
     )
-    for line in _scores(info.metrics):
-        note(line)
-    note(f"{folder}: a model for {info.task!r}; try lmtool {info.task} --model {folder}")
+    for name, info in infos.items():
+        place = folder if len(infos) == 1 else folder / name
+        for line in _scores(info.metrics):
+            note(line)
+        note(f"{place}: a model for {info.task!r}; try lmtool {info.task} --model {place}")
 
 
 def _scores(metrics: dict[str, Any]) -> list[str]:

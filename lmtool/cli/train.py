@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..training.loop import Step
     from ..training.run import Run
 
-TABLES = ("labels", "options")
+TABLES = ("labels", "form", "options", "tasks")
 """Fields that hold a table: flags of the form NAME=VALUE."""
 
 EPILOG = (
@@ -75,7 +75,9 @@ def _train(values: dict[str, Any]) -> int:
         for _ in run.train():
             pass
         return 0
-    note(render_report(run.report) + "\n")
+    for name, report in run.reports.items():
+        title = f"{name}\n" if len(run.reports) > 1 else ""
+        note(title + render_report(report) + "\n")
     try:
         _watch(run)
     except KeyboardInterrupt:
@@ -95,6 +97,8 @@ def config_of(values: Mapping[str, Any]) -> TrainConfig:
         for field in dataclasses.fields(TrainConfig)
         if field.name not in TABLES and values.get(field.name) is not None
     }
+    if "layers" in flags:
+        flags["layers"] = [name for text in flags["layers"] for name in text.split(",")]
     if values.get("labels"):
         pairs = [_pair("--labels", text) for text in values["labels"]]
         flags["labels"] = {layer: names.split(",") for layer, names in pairs}
@@ -108,8 +112,7 @@ def config_of(values: Mapping[str, Any]) -> TrainConfig:
         from ..training.run import resumed_config
 
         return dataclasses.replace(resumed_config(out), **flags)
-    required = [f.name for f in dataclasses.fields(TrainConfig) if _is_required(f)]
-    missing = [name for name in required if name not in flags]
+    missing = [name for name in ("task", "data", "base", "out") if name not in flags]
     if missing:
         names = ["TASK" if name == "task" else f"--{name}" for name in missing]
         raise UsageError(
@@ -153,10 +156,6 @@ def _scores(step: Step) -> str:
     figures = {k: v for k, v in (step.scores or {}).items() if isinstance(v, float)}
     shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
     return f"step {step.number:,}, epoch {step.epoch}: loss {step.loss:.4f}, {shown}"
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _pair(flag: str, text: str) -> tuple[str, str]:

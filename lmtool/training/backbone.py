@@ -67,6 +67,18 @@ class Backbone(nn.Module):
         """Whether it takes shape_ids."""
         return self.shape_embedding is not None
 
+    def freeze(self, n_layers: int) -> None:
+        """Train neither the embeddings nor the first layers; UsageError when there are fewer."""
+        layers = _layers(self.encoder)
+        if n_layers > len(layers):
+            raise UsageError(
+                f"freeze: {n_layers} is more than the {len(layers)} layers of the encoder"
+            )
+        lowest = {id(p) for layer in layers[:n_layers] for p in layer.parameters()}
+        for name, parameter in self.named_parameters():
+            if id(parameter) in lowest or "embed" in name:
+                parameter.requires_grad_(False)
+
     @property
     def max_positions(self) -> int | None:
         """The most tokens it can read at once; None where its kind sets no limit."""
@@ -165,6 +177,12 @@ def load_tokenizer(base: str) -> Tokenizer:
             f"{base}: no fast tokenizer: {error}",
             hint="the folder needs a tokenizer.json, or files that transformers can convert",
         ) from error
+
+
+def _layers(encoder: Any) -> nn.ModuleList:
+    """Return the encoder's layers: its longest list of modules."""
+    lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
+    return max(lists, key=len) if lists else nn.ModuleList()
 
 
 def _encoder_folder(base: str) -> str:

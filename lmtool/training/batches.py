@@ -21,15 +21,21 @@ POOL_WINDOWS = 4096
 
 
 class Example(NamedTuple):
-    """A window with its targets, arrays without a batch axis."""
+    """A window with its targets, arrays without a batch axis, and the head that learns them."""
 
     window: Window
     targets: dict[str, NDArray[Any]]
+    head: str = ""
 
     @property
     def n_tokens(self) -> int:
         """The tokens of the window."""
         return len(self.window.ids)
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What the examples of a batch share: the head, and the names of the targets."""
+        return self.head, *sorted(self.targets)
 
 
 class Batch(NamedTuple):
@@ -38,6 +44,16 @@ class Batch(NamedTuple):
     inputs: dict[str, Tensor]
     targets: dict[str, Tensor]
     n_tokens: int
+    head: str = ""
+
+
+class Source(NamedTuple):
+    """Documents that a head learns from, and how often an epoch goes through them."""
+
+    task: EncoderTask
+    documents: Sequence[Document]
+    head: str = ""
+    weight: float = 1.0
 
 
 class Examples:
@@ -49,59 +65,86 @@ class Examples:
 
     def __init__(
         self,
-        task: EncoderTask,
+        sources: Sequence[Source],
         encoder: TextEncoder,
-        documents: Sequence[Document],
         *,
         seed: int = 0,
         lower_share: float = 0.0,
     ) -> None:
         self._seed = seed
         self._lower_share = lower_share
-        self._plain = [list(examples_of(task, encoder, d)) for d in documents]
-        self._lower: list[list[Example]] = []
+        self._weights = [source.weight for source in sources]
+        self._plain = [[list(examples_of(s, encoder, d)) for d in s.documents] for s in sources]
+        self._lower: list[list[list[Example]]] = []
         if lower_share:
-            self._lower = [list(examples_of(task, encoder, lowered(d))) for d in documents]
+            self._lower = [
+                [list(examples_of(s, encoder, lowered(d))) for d in s.documents] for s in sources
+            ]
 
     def __len__(self) -> int:
-        return sum(map(len, self._plain))
+        return sum(len(examples) for source in self._plain for examples in source)
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of an epoch, without padding and lower-casing."""
-        return sum(example.n_tokens for examples in self._plain for example in examples)
+        """Tokens of an epoch, without padding and lower-casing, with the weights."""
+        return round(
+            sum(
+                weight * sum(example.n_tokens for examples in source for example in examples)
+                for weight, source in zip(self._weights, self._plain, strict=True)
+            )
+        )
 
     def epoch(self, epoch: int) -> list[Example]:
-        """Return the examples of an epoch, in the order of the documents."""
-        if not self._lower:
-            return [example for examples in self._plain for example in examples]
-        random = np.random.default_rng((self._seed, epoch, 1))
-        is_lower = random.random(len(self._plain)) < self._lower_share
-        pairs = zip(self._plain, self._lower, is_lower, strict=True)
-        return [example for plain, lower, low in pairs for example in (lower if low else plain)]
+        """Return the examples of an epoch, in the order of the sources and documents."""
+        found = []
+        for number, source in enumerate(self._plain):
+            for index in self._chosen(number, epoch):
+                found.append(source[index])
+            if self._lower:
+                random = np.random.default_rng((self._seed, epoch, 1, number))
+                is_lower = random.random(len(source)) < self._lower_share
+                chosen = self._chosen(number, epoch)
+                for place, index in enumerate(chosen, len(found) - len(chosen)):
+                    if is_lower[index]:
+                        found[place] = self._lower[number][index]
+        return [example for examples in found for example in examples]
+
+    def _chosen(self, number: int, epoch: int) -> list[int]:
+        """Return the documents of a source that an epoch has: all as often as its weight says."""
+        size, weight = len(self._plain[number]), self._weights[number]
+        whole = list(range(size)) * int(weight)
+        n_more = round((weight - int(weight)) * size)
+        if not n_more:
+            return whole
+        random = np.random.default_rng((self._seed, epoch, 2, number))
+        return whole + sorted(random.permutation(size)[:n_more].tolist())
 
     def batches(self, epoch: int, batch_tokens: int) -> list[list[Example]]:
         """Return the batches of an epoch, none with more than `batch_tokens` padded tokens.
 
-        Pools of windows drawn at random are sorted by length and cut; then the batches of all
-        pools are shuffled.
+        Pools of windows of one kind, drawn at random, are sorted by length and cut; then the
+        batches of all pools are shuffled.
         """
-        examples = self.epoch(epoch)
+        by_kind: dict[tuple[str, ...], list[Example]] = {}
+        for example in self.epoch(epoch):
+            by_kind.setdefault(example.kind, []).append(example)
         random = np.random.default_rng((self._seed, epoch, 0))
-        order = random.permutation(len(examples))
         batches = []
-        for start in range(0, len(order), POOL_WINDOWS):
-            pool = [examples[i] for i in order[start : start + POOL_WINDOWS]]
-            for batch in cut_batches([example.n_tokens for example in pool], batch_tokens):
-                batches.append([pool[i] for i in batch])
+        for examples in by_kind.values():
+            order = random.permutation(len(examples))
+            for start in range(0, len(order), POOL_WINDOWS):
+                pool = [examples[i] for i in order[start : start + POOL_WINDOWS]]
+                for batch in cut_batches([example.n_tokens for example in pool], batch_tokens):
+                    batches.append([pool[i] for i in batch])
         return [batches[i] for i in random.permutation(len(batches))]
 
 
-def examples_of(task: EncoderTask, encoder: TextEncoder, document: Document) -> Iterator[Example]:
-    """Yield the windows of a document that have words, with their targets."""
-    for window in encoder.windows(document.text):
-        if len(window.word_tokens):
-            yield Example(window, task.targets(window, document))
+def examples_of(source: Source, encoder: TextEncoder, document: Document) -> Iterator[Example]:
+    """Yield the windows of a document that have words and targets, with these."""
+    pairs = source.task.reads_pairs
+    for _, window in encoder.windows_of_documents([document], pairs=pairs):
+        if len(window.word_tokens) and (targets := source.task.targets(window, document)):
+            yield Example(window, targets, source.head)
 
 
 def pad(examples: Sequence[Example]) -> Batch:
@@ -117,6 +160,7 @@ def pad(examples: Sequence[Example]) -> Batch:
         {name: torch.from_numpy(array) for name, array in inputs.items()},
         {name: torch.from_numpy(array) for name, array in targets.items()},
         sum(example.n_tokens for example in examples),
+        examples[0].head if examples else "",
     )
 
 

@@ -3,7 +3,7 @@
     NAME/checkpoint.json      what it is, and the sha256 of its files
     NAME/backbone/            config.json, model.safetensors, tokenizer.json
     NAME/shapes.safetensors   the embedding of case shapes, where there is one
-    NAME/head.safetensors
+    NAME/heads/HEAD.safetensors
     NAME/state.*              what a stopped run needs to go on (in last/ only)
 
 Nothing in it is pickled.
@@ -24,24 +24,33 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..bundles import problems, sha256, write_record, writing
-from ..errors import BundleError
+from ..errors import BundleError, UsageError
 from ..tasks import EncoderTask
 from ..windows import Encoding, TextEncoder
 from .backbone import BACKBONE_FOLDER, SHAPES_FILE, Backbone, load_backbone, quiet
 from .learner import StateRecord
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 RECORD_FILE: Final = "checkpoint.json"
+HEADS_FOLDER: Final = "heads"
+
+
+class HeadInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a head is: its task, labels and form."""
+
+    task: str
+    labels: dict[str, list[str]]
+    form: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    """The task's options that are the model's defaults."""
 
 
 class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True):
     """checkpoint.json."""
 
     format: int = FORMAT
-    task: str
-    labels: dict[str, list[str]]
-    options: dict[str, Any] = {}
-    """The task's options that are the model's defaults."""
+    heads: dict[str, HeadInfo]
+    """By name."""
     encoding: Encoding
     base: str
     """The encoder that training began with."""
@@ -56,14 +65,38 @@ class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """A task with its torch module."""
+
+    task: EncoderTask
+    module: nn.Module
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A task with its torch modules: what is trained, saved and exported."""
+    """Heads on a backbone: what is trained, saved and exported."""
 
     info: CheckpointInfo
-    task: EncoderTask
     backbone: Backbone
-    head: nn.Module
     encoder: TextEncoder
+    heads: dict[str, Head]
+
+    def head(self, name: str | None = None, task: str | None = None) -> Head:
+        """Return the head of this name or task, or the only one; UsageError when there is none."""
+        found = [
+            key
+            for key, head in self.heads.items()
+            if name in (None, key) and task in (None, head.task.name)
+        ]
+        if len(found) != 1:
+            there = ", ".join(f"{key} ({head.task.name})" for key, head in self.heads.items())
+            wanted = f"named {name!r}" if name else f"for the task {task!r}" if task else "alone"
+            raise UsageError(
+                f"the checkpoint has {len(found) or 'no'} {'heads' if found else 'head'} {wanted}",
+                hint=f"choose one with --head: {there}",
+            )
+        return self.heads[found[0]]
 
 
 def code_versions() -> dict[str, str]:
@@ -93,7 +126,9 @@ def save_checkpoint(
         checkpoint.encoder.tokenizer.save(str(new / BACKBONE_FOLDER / "tokenizer.json"))
         if checkpoint.backbone.shape_embedding is not None:
             _save(checkpoint.backbone.shape_embedding.state_dict(), new / SHAPES_FILE)
-        _save(checkpoint.head.state_dict(), new / "head.safetensors")
+        (new / HEADS_FOLDER).mkdir()
+        for name, head in checkpoint.heads.items():
+            _save(head.module.state_dict(), new / HEADS_FOLDER / f"{name}.safetensors")
         if state is not None:
             _save(state[0], new / "state.safetensors")
             write_record(new / "state.json", state[1])
@@ -115,22 +150,33 @@ def load_checkpoint(
     info = read_info(folder)
     for problem in problems(folder, info.files):
         raise BundleError(problem, hint="train again, or use another checkpoint of the run")
+    backbone = load_backbone(str(folder), has_shapes=info.encoding.has_shapes, attention=attention)
+    heads = {
+        name: _load_head(folder, name, head, task, backbone.hidden_size)
+        for name, head in info.heads.items()
+    }
+    encoder = TextEncoder.from_file(folder / BACKBONE_FOLDER / "tokenizer.json", info.encoding)
+    return Checkpoint(info, backbone.eval(), encoder, heads)
+
+
+def _load_head(
+    folder: Path, name: str, info: HeadInfo, task: type[EncoderTask] | None, hidden_size: int
+) -> Head:
     if task is None:
         from ..models import task_of
 
         task = task_of(info.task, str(folder))
-    instance = task(info.labels)
-    backbone = load_backbone(str(folder), has_shapes=info.encoding.has_shapes, attention=attention)
-    head = instance.build_head(backbone.hidden_size)
+    instance = task(info.labels, info.form)
+    module = instance.build_head(hidden_size)
     try:
-        head.load_state_dict(_load(folder / "head.safetensors"))
+        module.load_state_dict(_load(folder / HEADS_FOLDER / f"{name}.safetensors"))
     except RuntimeError as error:
         raise BundleError(
-            f"{folder}: the head does not fit the task {info.task!r} that is installed: {error}",
-            hint=f"it was written with {info.versions}",
+            f"{folder}: the head {name!r} does not fit the task {info.task!r} that is installed: "
+            f"{error}",
+            hint="it was trained with another version of the plugin",
         ) from error
-    encoder = TextEncoder.from_file(folder / BACKBONE_FOLDER / "tokenizer.json", info.encoding)
-    return Checkpoint(info, instance, backbone.eval(), head.eval(), encoder)
+    return Head(instance, module.eval(), info.options)
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], StateRecord]:

@@ -18,11 +18,45 @@ from ..tasks import Opt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """How to train an encoder task. Every field is a flag of `lmtool train` and a TOML key."""
+class TaskConfig:
+    """What one head learns from: a table `[[tasks]]` of the TOML file.
+
+    Tables with one `name` train one head together; its labels are those of all their documents.
+    """
 
     task: Annotated[str, Opt("The task to train, as `lmtool plugins` lists it")]
     data: Annotated[tuple[str, ...], Opt("Files of documents with gold layers")]
+    dev: Annotated[tuple[str, ...], Opt("Files of documents to evaluate on")] = ()
+    name: Annotated[str, Opt("Name of the head (default: the task's)")] = ""
+    weight: Annotated[
+        float, Opt("Times that an epoch goes through the data; 0.25 takes a quarter", 0)
+    ] = 1.0
+    layers: Annotated[
+        tuple[str, ...], Opt("Layers or schemes to learn (default: all that the data has)")
+    ] = ()
+    labels: Annotated[
+        dict[str, list[str]] | None,
+        Opt("Labels by layer (default: those of the training data)"),
+    ] = None
+    form: Annotated[
+        dict[str, Any], Opt("What else decides the head's form, as the task's documentation says")
+    ] = field(default_factory=dict)
+    options: Annotated[
+        dict[str, Any], Opt("Options of the task that the model has as its defaults")
+    ] = field(default_factory=dict)
+
+    @property
+    def head(self) -> str:
+        """The name of the head."""
+        return self.name or self.task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How to train encoder tasks. Every field is a flag of `lmtool train` and a TOML key."""
+
+    task: Annotated[str, Opt("The task to train, as `lmtool plugins` lists it")] = ""
+    data: Annotated[tuple[str, ...], Opt("Files of documents with gold layers")] = ()
     base: Annotated[
         str, Opt("Encoder to start from: a Hugging Face folder or hub name, or a checkpoint")
     ]
@@ -54,19 +88,33 @@ class TrainConfig:
         float | None, Opt("Dropout inside the encoder (default: the encoder's own)", 0, 0.9)
     ] = None
 
+    freeze: Annotated[
+        int | None, Opt("Keep the embeddings and this many of the lowest layers as they are", 0)
+    ] = None
+
     max_tokens: Annotated[int, Opt("Longest window in tokens", 3)] = 128
     language: Annotated[str, Opt("Language of the sentence splitter (ISO 639-1)")] = "en"
     shapes: Annotated[bool, Opt("Give the encoder the case shape of each word")] = False
     lower_share: Annotated[
         float, Opt("Share of the documents to lower-case, chosen anew in each epoch", 0, 1)
     ] = 0.0
+    layers: Annotated[
+        tuple[str, ...], Opt("Layers or schemes to learn (default: all that the data has)")
+    ] = ()
     labels: Annotated[
         dict[str, list[str]] | None,
         Opt("Labels by layer (default: those of the training data)"),
     ] = None
+    form: Annotated[
+        dict[str, Any], Opt("What else decides the head's form, as the task's documentation says")
+    ] = field(default_factory=dict)
     options: Annotated[
         dict[str, Any], Opt("Options of the task that the model has as its defaults")
     ] = field(default_factory=dict)
+    tasks: Annotated[
+        tuple[TaskConfig, ...],
+        Opt("Several tasks on one encoder, in place of task, data, dev and what is theirs"),
+    ] = ()
 
     eval_every: Annotated[int, Opt("Steps between evaluations (0: each epoch)", 0)] = 0
     save_every: Annotated[
@@ -88,14 +136,32 @@ class TrainConfig:
             value = getattr(self, name)
             if isinstance(value, int | float):
                 _check_range(name, value, option)
-        if not self.data:
-            raise UsageError("data: no files to train on", hint="name at least one file")
+        single = [f.name for f in dataclasses.fields(TaskConfig) if hasattr(self, f.name)]
+        if self.tasks and (taken := [name for name in single if getattr(self, name)]):
+            raise UsageError(
+                f"{taken[0]}: given beside [[tasks]]", hint=f"write {taken[0]} into each table"
+            )
+        for entry in self.entries:
+            if not entry.task:
+                raise UsageError("task: no task to train", hint="task = \"extract\", for example")
+            if not entry.data:
+                raise UsageError("data: no files to train on", hint="name at least one file")
+            if not entry.weight > 0:
+                raise UsageError(f"weight: {entry.weight} is out of range, it must be above 0")
+
+    @property
+    def entries(self) -> tuple[TaskConfig, ...]:
+        """The tables of `tasks`, or the single task as one."""
+        if self.tasks:
+            return self.tasks
+        names = {f.name for f in dataclasses.fields(TaskConfig)} - {"name", "weight"}
+        return (TaskConfig(**{name: getattr(self, name) for name in names}),)
 
 
-def config_options() -> dict[str, Opt]:
-    """Return the `Opt` of every field of TrainConfig, by name."""
-    hints = typing.get_type_hints(TrainConfig, include_extras=True)
-    return {f.name: hints[f.name].__metadata__[0] for f in dataclasses.fields(TrainConfig)}
+def config_options(cls: type[Any] = TrainConfig) -> dict[str, Opt]:
+    """Return the `Opt` of every field of TrainConfig, or TaskConfig, by name."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {f.name: hints[f.name].__metadata__[0] for f in dataclasses.fields(cls)}
 
 
 def make_config(values: Mapping[str, Any], where: str = "") -> TrainConfig:
@@ -142,12 +208,26 @@ def format_config(config: TrainConfig) -> str:
     tables = []
     for name, option in config_options().items():
         value = getattr(config, name)
-        if isinstance(value, dict):
+        if name == "tasks":
+            tables += [row for entry in value for row in _task_rows(entry)]
+        elif isinstance(value, dict):
             rows = [f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()]
             tables += ["", f"[{name}]  # {option.help}", *rows]
-        elif value is not None:
+        elif value is not None and not (config.tasks and not value and name in _SINGLE):
             lines.append(f"{name} = {_toml(value)}  # {option.help}")
     return "\n".join([*lines, *tables]) + "\n"
+
+
+_SINGLE = {f.name for f in dataclasses.fields(TaskConfig)}
+
+
+def _task_rows(entry: TaskConfig) -> list[str]:
+    values = {f.name: getattr(entry, f.name) for f in dataclasses.fields(entry)}
+    return [
+        "",
+        "[[tasks]]",
+        *(f"{name} = {_toml(value)}" for name, value in values.items() if value or name == "data"),
+    ]
 
 
 def absolute(config: TrainConfig) -> TrainConfig:
@@ -159,10 +239,15 @@ def absolute(config: TrainConfig) -> TrainConfig:
     def paths(files: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(Path(file).resolve()) for file in files)
 
+    tasks = tuple(
+        dataclasses.replace(entry, data=paths(entry.data), dev=paths(entry.dev))
+        for entry in config.tasks
+    )
     return dataclasses.replace(
         config,
         data=paths(config.data),
         dev=paths(config.dev),
+        tasks=tasks,
         base=str(Path(config.base).resolve()) if Path(config.base).is_dir() else config.base,
         out=str(Path(config.out).resolve()),
     )

@@ -14,15 +14,23 @@ from ..documents import Document
 from ..errors import DataError, UsageError
 from ..inputs import FileSource, expand_inputs
 from ..sources import BadRecord, ReadOptions
-from .config import TrainConfig
+from .config import TaskConfig, TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """The documents of one table of the configuration: to train and to evaluate on."""
+
+    entry: TaskConfig
+    train: list[Document]
+    dev: list[Document]
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
     """The documents to train and to evaluate on, what could not be read, and the files."""
 
-    train: list[Document]
-    dev: list[Document]
+    parts: list[TaskData]
     bad: list[BadRecord]
     hashes: dict[str, str]
     """sha256 by file name."""
@@ -43,15 +51,18 @@ def read_data(config: TrainConfig) -> Data:
 
     UsageError for a file that is not there or has no known format.
     """
-    if "-" in (*config.data, *config.dev):
+    if any("-" in (*entry.data, *entry.dev) for entry in config.entries):
         raise UsageError("training data cannot come from stdin", hint="write it to a file")
     bad: list[BadRecord] = []
     paths: list[Path] = []
-    train = list(_read(config.data, bad, paths))
-    dev = list(_read(config.dev, bad, paths))
-    if not config.dev:
-        train, dev = split(train, config.dev_share, config.seed)
-    return Data(train, dev, bad, _hashes(paths))
+    parts = []
+    for entry in config.entries:
+        train = list(_read(entry.data, bad, paths))
+        dev = list(_read(entry.dev, bad, paths))
+        if not entry.dev:
+            train, dev = split(train, config.dev_share, config.seed)
+        parts.append(TaskData(entry, train, dev))
+    return Data(parts, bad, _hashes(paths))
 
 
 def split(

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..signature import Signature
-    from .checkpoint import Checkpoint, CheckpointInfo
+    from ..tasks import EncoderTask
+    from .checkpoint import Checkpoint, CheckpointInfo, Head
 
 
 class TorchGraph:
@@ -56,21 +57,23 @@ def model_from_checkpoint(
     options: Mapping[str, Any] | None = None,
     batch_tokens: int = BATCH_TOKENS,
     *,
+    head: Head | None = None,
     device: str = "",
     threads: int = 0,
 ) -> Model:
     """Return a model that runs the checkpoint's modules, also while they are being trained.
 
-    `device` moves them: auto (CUDA where there is one), cpu, cuda, or what torch takes; by
+    `head` is one of the checkpoint's, by default the only one. `device` moves them: auto (CUDA where there is one), cpu, cuda, or what torch takes; by
     default they stay where they are. `threads` (0: as it is) sets torch's own.
     """
-    task = checkpoint.task
+    head = head or checkpoint.head()
+    task = head.task
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device:
         try:
             checkpoint.backbone.to(device)
-            checkpoint.head.to(device)
+            head.module.to(device)
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"device {device}: PyTorch cannot use it: {error}") from error
     if threads:
@@ -79,14 +82,14 @@ def model_from_checkpoint(
         task,
         checkpoint.encoder,
         TorchGraph(checkpoint.backbone),
-        {name: TorchGraph(module) for name, module in task.graphs(checkpoint.head).items()},
-        name=_identity(checkpoint.info),
-        options=make_options(task.Options, options or {}, checkpoint.info.options),
+        {name: TorchGraph(module) for name, module in task.graphs(head.module).items()},
+        name=_identity(checkpoint.info, task),
+        options=make_options(task.Options, options or {}, head.options),
         batch_tokens=batch_tokens,
     )
 
 
-def _identity(info: CheckpointInfo) -> str:
+def _identity(info: CheckpointInfo, task: EncoderTask) -> str:
     """Return a name that another checkpoint does not have; before it is saved, by its scores."""
-    digest = hashlib.sha256(msgspec.json.encode([info.files, info.step, info.metrics]))
-    return f"checkpoint {info.task} {digest.hexdigest()[:16]}"
+    digest = hashlib.sha256(msgspec.json.encode([info.files, info.step, info.metrics, task.labels]))
+    return f"checkpoint {task.name} {digest.hexdigest()[:16]}"

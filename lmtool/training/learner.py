@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -76,23 +76,28 @@ class StateRecord(msgspec.Struct, kw_only=True):
 
 
 class Network(nn.Module):
-    """Backbone and head with the loss behind them: one forward, so that DDP sees all of it."""
+    """Backbone and heads with the loss behind them: one forward, so that DDP sees all of it."""
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = head
+        self._names = list(heads)
+        self.heads = nn.ModuleList(heads.values())  # a ModuleDict refuses names such as "a.b"
         self._backbone_inputs = backbone.signature.input_names
-        self._head_inputs: list[str] = signature_of(head).input_names
+        self._head_inputs = [signature_of(head).input_names for head in self.heads]
 
-    def forward(self, inputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
-        """Return the loss, a scalar in float32."""
-        states = self.backbone(**{name: inputs[name] for name in self._backbone_inputs})
+    def forward(
+        self, name: str, inputs: dict[str, Tensor], targets: dict[str, Tensor]
+    ) -> Tensor:
+        """Return the loss of a head, a scalar in float32."""
+        number = self._names.index(name)
+        head: Any = self.heads[number]
+        states = self.backbone(**{key: inputs[key] for key in self._backbone_inputs})
         given = {**targets, "attention_mask": inputs["attention_mask"], **states}
-        outputs = self.head(**{name: given[name] for name in self._head_inputs})
+        outputs = head(**{key: given[key] for key in self._head_inputs[number] if key in given})
         with torch.autocast(inputs["attention_mask"].device.type, enabled=False):
             outputs = {k: v.float() if v.is_floating_point() else v for k, v in outputs.items()}
-            loss: Tensor = self.head.loss(outputs, targets)  # type: ignore[operator]
+            loss: Tensor = head.loss(outputs, targets)
         return loss
 
 
@@ -113,16 +118,17 @@ class Learner:
     `progress` is kept by the loop; `state` and `restore` take it along.
     """
 
-    def __init__(self, backbone: Backbone, head: nn.Module, config: TrainConfig) -> None:
+    def __init__(
+        self, backbone: Backbone, heads: Mapping[str, nn.Module], config: TrainConfig
+    ) -> None:
         self.backbone = backbone
-        self.head = head
         self.config = config
         self.progress = Progress()
         torch.set_num_threads(n_threads(config.threads))
         self.accelerator = make_accelerator(config)
-        self._optimizer = make_optimizer(backbone, head, config)
+        self._optimizer = make_optimizer(backbone, heads.values(), config)
         self._network, self._prepared = self.accelerator.prepare(
-            Network(backbone, head), self._optimizer
+            Network(backbone, heads), self._optimizer
         )
         self._network.train()
         self.loss_sum = torch.zeros((), device=self.accelerator.device)
@@ -149,12 +155,13 @@ class Learner:
             is_last = index == len(batches) - 1
             sync = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self._network)
             with sync:
-                loss = self._network(self._move(batch.inputs), self._move(batch.targets))
+                inputs, targets = self._move(batch.inputs), self._move(batch.targets)
+                loss = self._network(batch.head, inputs, targets)
                 loss = loss / len(batches)
                 self.accelerator.backward(loss)
             self.loss_sum += loss.detach()
         if self.config.clip:
-            self.accelerator.clip_grad_norm_(self._network.parameters(), self.config.clip)
+            self.accelerator.clip_grad_norm_([p for p in self._network.parameters() if p.requires_grad], self.config.clip)
         self._prepared.step()
         self._prepared.zero_grad()
 
@@ -229,15 +236,15 @@ class Learner:
         self.progress = msgspec.structs.replace(record.progress)
 
 
-def make_optimizer(backbone: Backbone, head: nn.Module, config: TrainConfig) -> Any:
+def make_optimizer(backbone: Backbone, heads: Iterable[nn.Module], config: TrainConfig) -> Any:
     """Return the optimizer, with one rate for the encoder and one for what is new.
 
-    New are the head and the embedding of case shapes. Tensors with fewer than two axes
+    New are the heads and the embedding of case shapes. Tensors with fewer than two axes
     (biases, norms) have no weight decay.
     """
-    new = [*head.parameters()]
+    new = [parameter for head in heads for parameter in head.parameters()]
     if backbone.shape_embedding is not None:
-        new += backbone.shape_embedding.parameters()
+        new += [p for p in backbone.shape_embedding.parameters() if p.requires_grad]
     groups = []
     for trained, lr in ((backbone.encoder.parameters(), config.lr), (new, config.head_lr)):
         parameters = [p for p in trained if p.requires_grad]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,16 +22,18 @@ import msgspec
 from ..documents import Document
 from ..errors import BundleError, DataError, UsageError
 from ..evaluation import evaluate
-from ..models import find_task
+from ..models import Model, find_task
 from ..plugins import registry
 from ..tasks import EncoderTask, make_options
 from ..windows import Encoding, TextEncoder
 from .backbone import load_backbone, load_tokenizer
-from .batches import Examples
-from .check import DataReport, check_data
+from .batches import Examples, Source
+from .check import check_data
 from .checkpoint import (
     Checkpoint,
     CheckpointInfo,
+    Head,
+    HeadInfo,
     load_checkpoint,
     load_state,
     recover_checkpoint,
@@ -43,6 +45,9 @@ from .inference import model_from_checkpoint
 from .learner import Learner, deterministic, seed_all
 from .logs import Logs, plain_scores
 from .loop import Step, count_steps, fit
+
+MEAN_METRIC = "mean"
+"""The mean of the main metrics of several heads."""
 
 _MAY_DIFFER = ("out", "device", "threads", "save_every")
 """What a resumed run may be told otherwise."""
@@ -76,11 +81,10 @@ def prepare_run(
     """
     config = absolute(config)
     out = Path(config.out)
-    task = task or find_task(config.task)
+    tasks = {entry.task: task or find_task(entry.task) for entry in config.entries}
     is_resumed = _check_out(out, config, resume)
     data = read_data(config)
     data.refuse_bad()
-    documents = _with_gold(data.train, task)
     if is_resumed:
         checkpoint = load_checkpoint(out / "last", task=task)
         if checkpoint.info.data != data.hashes:
@@ -90,15 +94,18 @@ def prepare_run(
             )
     else:
         seed_all(config.seed)
-        checkpoint = _new_checkpoint(config, task, documents, data)
-    report = check_data(task.layers, checkpoint.encoder, data.train, data.dev)
+        checkpoint = _new_checkpoint(config, tasks, data)
+    sources = []
+    for part in data.parts:
+        instance = _learning(checkpoint.heads[part.entry.head].task, part.entry.layers)
+        documents = _with_gold(part.train, instance)
+        sources.append(Source(instance, documents, part.entry.head, part.entry.weight))
     examples = Examples(
-        checkpoint.task, checkpoint.encoder, documents,
-        seed=config.seed, lower_share=config.lower_share,
-    )  # fmt: skip
+        sources, checkpoint.encoder, seed=config.seed, lower_share=config.lower_share
+    )
     if not len(examples):
         raise DataError("no document to train on has a word", hint="see lmtool data check")
-    return Run(config, checkpoint, examples, data.dev, report, is_resumed=is_resumed)
+    return Run(config, checkpoint, examples, data, is_resumed=is_resumed)
 
 
 class Run:
@@ -106,7 +113,7 @@ class Run:
 
     Attributes:
         config: what it was told, with absolute paths.
-        report: what is in the data (`check.render_report` makes text of it).
+        reports: what is in the data of each head (`check.render_report` makes text of it).
         n_steps: steps of the whole run, if it is not stopped early.
         first_step: steps done before, by the run that is resumed.
         saved_step: the step that --resume would go on from; 0 where nothing is saved.
@@ -118,30 +125,48 @@ class Run:
         config: TrainConfig,
         checkpoint: Checkpoint,
         examples: Examples,
-        dev: list[Document],
-        report: DataReport,
+        data: Data,
         *,
         is_resumed: bool,
     ) -> None:
         self.config = config
-        self.report = report
         self._out = Path(config.out)
         self._checkpoint = checkpoint
         self._examples = examples
         self._is_resumed = is_resumed
-        self._learner = Learner(checkpoint.backbone, checkpoint.head, config)
-        self._model = model_from_checkpoint(checkpoint, checkpoint.info.options)
-        gold = [d for d in dev if any(d.layer(layer) is not None for layer in self._layers)]
-        self._dev = gold
+        if config.freeze is not None:
+            checkpoint.backbone.freeze(config.freeze)
+        modules = {name: head.module for name, head in checkpoint.heads.items()}
+        self._learner = Learner(checkpoint.backbone, modules, config)
+        self._models: dict[str, Model] = {}
+        self._dev: dict[str, list[Document]] = {}
+        self.reports = {}
+        for name, head in checkpoint.heads.items():
+            self._models[name] = model_from_checkpoint(checkpoint, head.options, head=head)
+            parts = [part for part in data.parts if part.entry.head == name]
+            train, dev = ([d for p in parts for d in getattr(p, k)] for k in ("train", "dev"))
+            self.reports[name] = check_data(head.task.layers, checkpoint.encoder, train, dev)
+            if gold := [document for document in dev if head.task.has_gold(document)]:
+                self._dev[name] = gold
         self._scores = dict(checkpoint.info.metrics)
         self.n_steps = count_steps(self._learner, examples)
         self.first_step = checkpoint.info.step if is_resumed else 0
         self.saved_step = self.first_step
         self.is_main = self._learner.accelerator.is_main_process
 
+    def _evaluate(self) -> dict[str, Any]:
+        """Return the scores of the head, or of several by name with the mean as MEAN_METRIC."""
+        scores = {name: evaluate(self._models[name], dev) for name, dev in self._dev.items()}
+        if len(self._models) == 1:
+            return scores.popitem()[1]
+        metrics = [scores[name][self._models[name].task.main_metric] for name in scores]
+        return {MEAN_METRIC: sum(metrics) / len(metrics), **scores}
+
     @property
-    def _layers(self) -> tuple[str, ...]:
-        return self._checkpoint.task.layers
+    def _main_metric(self) -> str:
+        if len(self._models) > 1:
+            return MEAN_METRIC
+        return next(iter(self._models.values())).task.main_metric
 
     def train(self) -> Iterator[Step]:
         """Train and yield each step, after it was logged and, where it is due, saved.
@@ -157,11 +182,10 @@ class Run:
         else:
             seed_all(self.config.seed + learner.accelerator.process_index)
         logs = self._open_logs() if self.is_main else None
-        score = (lambda: evaluate(self._model, self._dev)) if self._dev else None
-        metric = self._checkpoint.task.main_metric
+        score = self._evaluate if self._dev else None
         with deterministic(learner.accelerator.device), _Interrupt() as interrupt:
             try:
-                for step in fit(learner, self._examples, self.n_steps, score, metric):
+                for step in fit(learner, self._examples, self.n_steps, score, self._main_metric):
                     is_saved = self._is_save_due(step)
                     if logs is not None:
                         self._record(step, logs, is_saved=is_saved)
@@ -255,8 +279,15 @@ def _check_out(out: Path, config: TrainConfig, resume: bool) -> bool:
     return recover_checkpoint(out / "last")
 
 
-def _with_gold(documents: list[Document], task: type[EncoderTask]) -> list[Document]:
-    found = [d for d in documents if any(d.layer(layer) is not None for layer in task.layers)]
+def _learning(task: EncoderTask, layers: Sequence[str]) -> EncoderTask:
+    """Return the task as it learns these layers alone, or as it is where there are none."""
+    if not layers:
+        return task
+    return type(task)(task.labels_of(task.labels, layers), task.form)
+
+
+def _with_gold(documents: list[Document], task: EncoderTask) -> list[Document]:
+    found = [document for document in documents if task.has_gold(document)]
     if not found:
         raise DataError(
             f"none of the {len(documents)} documents has gold for the task {task.name!r}",
@@ -266,14 +297,13 @@ def _with_gold(documents: list[Document], task: type[EncoderTask]) -> list[Docum
 
 
 def _new_checkpoint(
-    config: TrainConfig, task: type[EncoderTask], documents: list[Document], data: Data
+    config: TrainConfig, tasks: Mapping[str, type[EncoderTask]], data: Data
 ) -> Checkpoint:
-    """Return the modules at the start: the base encoder with a new head."""
-    make_options(task.Options, config.options)
-    labels = config.labels or task.collect_labels(documents)
+    """Return the modules at the start: the base encoder with new heads."""
     encoding = Encoding(
         max_tokens=config.max_tokens, language=config.language, has_shapes=config.shapes
     )
+    instances = {name: _new_task(name, tasks, data) for name in dict.fromkeys(_names(data))}
     backbone = load_backbone(
         config.base,
         has_shapes=config.shapes,
@@ -288,13 +318,55 @@ def _new_checkpoint(
             f"{config.base}: its tokenizer has {n_ids} tokens, its weights {n_rows}",
             hint="the tokenizer belongs to another encoder",
         )
-    instance = task(labels)
-    info = CheckpointInfo(
-        task=task.name,
-        labels=instance.labels,
-        options=config.options,
-        encoding=encoding,
-        base=config.base,
-        data=data.hashes,
-    )
-    return Checkpoint(info, instance, backbone, instance.build_head(backbone.hidden_size), encoder)
+    heads = {
+        name: Head(task, task.build_head(backbone.hidden_size), options)
+        for name, (task, options) in instances.items()
+    }
+    infos = {
+        name: HeadInfo(task=h.task.name, labels=h.task.labels, form=h.task.form, options=h.options)
+        for name, h in heads.items()
+    }
+    info = CheckpointInfo(heads=infos, encoding=encoding, base=config.base, data=data.hashes)
+    return Checkpoint(info, backbone, encoder, heads)
+
+
+def _names(data: Data) -> list[str]:
+    return [part.entry.head for part in data.parts]
+
+
+def _new_task(
+    name: str, tasks: Mapping[str, type[EncoderTask]], data: Data
+) -> tuple[EncoderTask, dict[str, Any]]:
+    """Return the task of a head, with the labels of all its documents, and its options."""
+    parts = [part for part in data.parts if part.entry.head == name]
+    kinds = sorted({part.entry.task for part in parts})
+    if len(kinds) > 1:
+        raise UsageError(
+            f"tasks: the head {name!r} is to be trained for {' and '.join(kinds)}",
+            hint="give each task a name of its own",
+        )
+    task = tasks[kinds[0]]
+    labels: dict[str, list[str]] = {}
+    options: dict[str, Any] = {}
+    for part in parts:
+        found = part.entry.labels or task.collect_labels(part.train)
+        if part.entry.layers:
+            found = task.labels_of(found, part.entry.layers)
+        for key, names in found.items():
+            known = labels.setdefault(key, [])
+            known += [label for label in names if label not in known]
+        options |= part.entry.options
+    documents = [document for part in parts for document in part.train]
+    labels = {
+        key: names if any(p.entry.labels for p in parts) else sorted(names)
+        for key, names in labels.items()
+    }
+    form = task.collect_form(documents) | {k: v for p in parts for k, v in p.entry.form.items()}
+    make_options(task.Options, options)
+    instance = task(labels, form)
+    if not any(instance.has_gold(document) for document in documents):
+        raise DataError(
+            f"none of the {len(documents)} documents has gold for the task {task.name!r}",
+            hint=f"it learns from: {', '.join(task.layers)} (see docs/documents.md)",
+        )
+    return instance, options
