@@ -1,6 +1,6 @@
 """Start-up: `lmtool --help` and `lmtool extract --text`, each process from its start to its exit.
 
-    python benchmarks/startup.py [--checkpoint RUN/best] [--model entities-en]
+    python benchmarks/startup.py [--checkpoint RUN/best] [--model extract-en]
 
 Every round starts each command once, one after the other, so another load on the machine meets
 all; what counts is the median of the rounds. All files are in the system's cache after a first

@@ -1,4 +1,4 @@
-"""Throughput of `lmtool extract` on many real texts, beside its limit and a transformers pipeline.
+"""Throughput of `lmtool TASK` on many real texts, beside its limit and a transformers pipeline.
 
     python benchmarks/throughput.py --texts DATA/*.jsonl --books BOOK.txt… --checkpoint RUN/best
 
@@ -12,7 +12,8 @@ run_files   what `lmtool extract FILE -o OUT.jsonl` does: read, annotate, write.
 pipe        lmtool.Model.pipe over the texts in memory.
 limit       ONNX Runtime alone: the same sessions, in as many threads, on the batches that lmtool
             made of the whole corpus, tokenised, sorted and padded before the clock starts;
-            backbone and head, no decoding. All its batches are ready at once, lmtool's come in
+            backbone and heads (those that take the backbone's states alone), no decoding. All
+            its batches are ready at once, lmtool's come in
             chunks. Its time divided by lmtool's is the part of the limit that lmtool reaches.
 defaults    a transformers pipeline at its defaults, which are batches of one and no aggregation
             into entities: PyTorch, fp32, the checkpoint that the model was exported from.
@@ -97,7 +98,7 @@ def main() -> int:
     texts = mix([*read_texts(options.texts), *read_books(options.books)], options.documents)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        runs: dict[str, Callable[[int], Run]] = lmtool_runs(options.model, texts, folder, threads)
+        runs: dict[str, Callable[[int], Run]] = lmtool_runs(options, texts, folder, threads)
         if options.checkpoint or options.peer:
             peer = options.peer or hf_peer(options.checkpoint, folder / "peer")
             runs |= peer_runs(peer, texts, options, threads)
@@ -115,12 +116,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--texts", nargs="+", default=[], metavar="FILE")
     parser.add_argument("--books", nargs="+", default=[], type=Path, metavar="FILE")
     parser.add_argument("--documents", type=int, default=20_000)
-    parser.add_argument("--model", default="entities-en", help="name or folder of a bundle")
+    parser.add_argument("--model", default="extract-en", help="name or folder of a bundle")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--checkpoint", type=Path, help="best/ of a run: the peer is made of it")
     group.add_argument("--peer", type=Path, help="a peer's folder that peers.hf_peer wrote")
     parser.add_argument("--peer-documents", type=int, default=2_048, help="in each round")
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[8, 32, 64])
+    parser.add_argument("--option", action="append", default=[], help="NAME=A,B of the task")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="0: all cores of this process")
     options = parser.parse_args()
@@ -181,11 +183,13 @@ class Recorder:
 
 
 def lmtool_runs(
-    ref: str, texts: Sequence[str], folder: Path, threads: int
+    options: argparse.Namespace, texts: Sequence[str], folder: Path, threads: int
 ) -> dict[str, Callable[[int], Run]]:
     """Return lmtool's runs and their limit. Making them is lmtool's warm-up."""
-    model = lmtool.load(ref, device="cpu", threads=threads)
-    bundle = load_bundle(find_bundle(ref))
+    pairs = [text.split("=", 1) for text in options.option]
+    chosen = {name: value.split(",") for name, value in pairs}
+    model = lmtool.load(options.model, device="cpu", threads=threads, **chosen)
+    bundle = load_bundle(find_bundle(options.model))
     backbone = backbone_session(bundle.backbone_folder, bundle.backbone, "cpu", threads)
     print(f"{model.name}: {bundle.backbone.precision} on {', '.join(model.providers)}, ", end="")
     print(f"{threads} threads")
@@ -194,10 +198,10 @@ def lmtool_runs(
     source, target = folder / "texts.jsonl", folder / "out.jsonl"
     with source.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps({"text": text}) + "\n" for text in texts)
-    options = RunOptions(writer=writer_for(str(target)))
+    run_options = RunOptions(writer=writer_for(str(target)))
 
     def run_through_files() -> None:
-        for _ in run_files(model, expand_inputs([str(source)]), target, options):
+        for _ in run_files(model, expand_inputs([str(source)]), target, run_options):
             pass
 
     def run_pipe() -> None:
@@ -207,7 +211,8 @@ def lmtool_runs(
     def run_graphs(feed: dict[str, Any]) -> None:
         hidden = {**backbone.run(feed), "attention_mask": feed["attention_mask"]}
         for graph in model.graphs.values():
-            graph.run(hidden)
+            if set(graph.signature.input_names) <= hidden.keys():
+                graph.run(hidden)
 
     def run_limit() -> None:
         with ThreadPoolExecutor(threads) as pool:
@@ -240,16 +245,22 @@ def record(
         options=model.options,
         threads=threads,
     )
-    n_found = sum(len(document.entities or ()) for document in twin.pipe(texts))
+    n_found = sum(n_items(document) for document in twin.pipe(texts))
     sizes = [len(window.ids) for _, window in model.encoder.windows_of(texts)]
     real = sum(int(feed["attention_mask"].sum()) for feed in recorder.feeds)
     padded = sum(feed["attention_mask"].size for feed in recorder.feeds)
     print(
         f"{len(sizes):,} windows, {sum(sizes):,} tokens, of which {real:,} are computed once in "
         f"{len(recorder.feeds):,} batches, {padded / real:.3f} padded tokens per real one; "
-        f"{n_found:,} entities"
+        f"{n_found:,} entities, labels and so on found"
     )
     return recorder.feeds, sum(sizes)
+
+
+def n_items(document: lmtool.Document) -> int:
+    """Return how many things are annotated in a document."""
+    layers = (document.entities, document.relations, document.events, document.frames)
+    return sum(len(layer or ()) for layer in (*layers, *(document.labels or {}).values()))
 
 
 # ── the peer ─────────────────────────────────────────────────────────────────────────────────

@@ -111,7 +111,7 @@ def read_examples(config: TrainConfig) -> tuple[ExtractTask, Examples]:
     """Return the task and the windows with targets that both train on."""
     documents = read_data(config).parts[0].train
     task = ExtractTask(ExtractTask.collect_labels(documents))
-    encoder = TextEncoder(load_tokenizer(config.base), Encoding(max_tokens=config.max_tokens))
+    encoder = TextEncoder(load_tokenizer(config.base), Encoding())
     return task, Examples([Source(task, documents)], encoder)
 
 

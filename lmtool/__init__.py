@@ -1,7 +1,7 @@
 """lmtool: language models for text and a shell.
 
     import lmtool
-    tagger = lmtool.load("entities-en")
+    tagger = lmtool.load("extract-en")
     for entity in tagger("Tim Cook met Angela Merkel in Berlin.").entities:
         print(entity.label, entity.text)
 

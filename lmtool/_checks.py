@@ -239,7 +239,7 @@ def train_briefly(
     for name in ("signature", "loss"):
         require(hasattr(head, name), task, f"the head of build_head has no {name!r}")
     source = Source(task, documents, task.name)
-    examples = [e for document in documents for e in examples_of(source, encoder, document)]
+    examples = [e for found in examples_of(source, encoder, documents) for e in found]
     for example in examples:
         for key, array in example.targets.items():
             right = isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
@@ -277,15 +277,14 @@ def train_briefly(
 def check_export(checkpoint: Checkpoint, folder: Path, tolerance: float) -> tuple[Model, Model]:
     """The head gives the same numbers in PyTorch and ONNX; return a model with each."""
     from .exporting import largest_difference, open_heads, write_heads
-    from .training.inference import TorchGraph, model_from_checkpoint
+    from .training.inference import model_from_checkpoint
 
     head = checkpoint.head()
     task = head.task
     write_heads(checkpoint, head, folder)
     graphs = open_heads(head, folder)
     first = model_from_checkpoint(checkpoint)
-    backbone = TorchGraph(checkpoint.backbone)
-    second = Model(task, checkpoint.encoder, backbone, graphs, name="check")
+    second = Model(task, checkpoint.encoder, first.backbone, graphs, name="check")
     text = FILLER * 12
     windows = [w for t in (*ODD_TEXTS.values(), text) for w in checkpoint.encoder.windows(t)]
     difference = largest_difference(first, second, windows)

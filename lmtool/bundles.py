@@ -183,6 +183,11 @@ def load_bundle(ref: str | Path, *, verify: bool = True) -> Bundle:
     return bundle
 
 
+def read_backbone(folder: Path) -> BackboneInfo:
+    """Read the backbone.json of a folder; BundleError when it is missing or damaged."""
+    return _read(folder / "backbone.json", BackboneInfo)
+
+
 def problems(folder: Path, files: dict[str, str]) -> Iterator[str]:
     """Yield what is wrong with the files of a folder, given their sha256 by name."""
     for name, digest in files.items():

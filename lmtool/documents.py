@@ -146,6 +146,12 @@ class Document(msgspec.Struct, kw_only=True):
         fields = {name: value for name, value in self.fields.items() if name not in names}
         return msgspec.structs.replace(self, fields=fields, **known)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: every layer, as `--format html` draws it."""
+        from .views import fragment
+
+        return fragment(self)
+
 
 LAYERS: Final = (
     "labels",
@@ -200,7 +206,7 @@ def document_from_record(record: object, *, text_field: str = "text", where: str
 
 
 def document_to_record(document: Document) -> dict[str, Any]:
-    """Return the JSON form: id, text, pair, other input fields, then the layers that are present."""
+    """Return the JSON form: id, text, pair, the other input fields, the layers there are."""
     record: dict[str, Any] = {} if document.id is None else {"id": document.id}
     record["text"] = document.text
     if document.pair is not None:

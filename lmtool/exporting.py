@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("int8", "int8-dynamic", "fp32", "fp16")
 CALIBRATION_WINDOWS = 256
+LARGE_HEAD = 1_000_000
+"""Bytes of a head's graph in fp32 from which on int8 is worth it."""
 TOLERANCE = 1e-3
 """The largest difference between PyTorch and ONNX, fp32, in any output of a head."""
 
@@ -54,11 +56,13 @@ class ExportOptions:
     not depend on what else is in its batch; int8-dynamic takes them from each batch."""
     gate: float = 0.5
     """Points of the task's main metric that the exported precision may lose against fp32."""
+    heads: tuple[str, ...] = ()
+    """The heads of a checkpoint that become bundles (default: all)."""
     with_backbone: bool = True
     """False leaves the backbone out: another installed bundle must hold the same one."""
     licence: str = ""
-    notes: str = ""
-    """Markdown for the model card: data, intended use, what the model is bad at."""
+    notes: str | Mapping[str, str] = ""
+    """Markdown for the model card: data, intended use, what the model is bad at; or by head."""
     data: Mapping[str, str] = field(default_factory=dict)
     """Versions or sources of the training data, by name."""
     overwrite: bool = False
@@ -82,6 +86,7 @@ def export_bundle(
     differ from PyTorch, or when quantization loses more than the gate.
     """
     from .training.checkpoint import load_checkpoint
+    from .training.frozen import FrozenBackbone
 
     if options.precision not in PRECISIONS:
         raise UsageError(
@@ -93,18 +98,20 @@ def export_bundle(
         )
     checkpoint = load_checkpoint(checkpoint_folder)
     is_single = len(checkpoint.heads) == 1
-    if is_single:
-        targets = {name: out for name in checkpoint.heads}
-    else:
-        targets = {name: out / name for name in checkpoint.heads}
-    sets = {name: _sets_of(head, dev) for name, head in checkpoint.heads.items()}
+    for name in options.heads:
+        checkpoint.head(name)
+    names = [name for name in checkpoint.heads if name in options.heads or not options.heads]
+    targets = {name: out if is_single else out / name for name in names}
+    sets = {name: _sets_of(checkpoint.heads[name], dev) for name in names}
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folders = {
             name: stack.enter_context(writing(target, replace=options.overwrite))
             for name, target in targets.items()
         }
-        _write_backbones(checkpoint, work, options.precision, calibration or dev)
+        if isinstance(checkpoint.backbone, FrozenBackbone):
+            options = replace(options, precision=checkpoint.backbone.info.precision)
+        write_backbones(checkpoint, work, options.precision, calibration or dev)
         infos = {}
         for name, folder in folders.items():
             own = replace(options, name=options.name if is_single else name)
@@ -126,16 +133,24 @@ def _sets_of(head: Head, dev: Mapping[str, Sequence[Document]]) -> dict[str, lis
     return found
 
 
-def _write_backbones(
+def write_backbones(
     checkpoint: Checkpoint,
     work: Path,
     precision: str,
     texts: Mapping[str, Sequence[Document]],
 ) -> None:
-    """Write the backbone in fp32, work/exact, and in the final precision, work/final."""
+    """Write the backbone in fp32, work/exact, and in the final precision, work/final.
+
+    One that was not trained is an ONNX graph already: both are copies of it.
+    """
     from ._graphs import export_graph, fuse_graph, half_graph, quantize_graph
+    from .training.frozen import FrozenBackbone
 
     exact, final = work / "exact", work / "final"
+    if isinstance(checkpoint.backbone, FrozenBackbone):
+        for folder in (exact, final):
+            checkpoint.backbone.copy_to(folder)
+        return
     exact.mkdir()
     final.mkdir()
     windows = _some_windows(checkpoint.encoder, texts, CALIBRATION_WINDOWS)
@@ -149,8 +164,9 @@ def _write_backbones(
     elif precision == "fp16":
         half_graph(fp32, target)
     else:
-        rows = [pad_windows([window]) for window in windows] if precision == "int8" else ()
-        quantize_graph(fp32, target, rows)
+        names = backbone.signature.input_names
+        rows = [{n: pad_windows([window])[n] for n in names} for window in windows]
+        quantize_graph(fp32, target, rows if precision == "int8" else ())
     checkpoint.encoder.tokenizer.save(str(final / "tokenizer.json"))
     files = {p.name: sha256(p) for p in sorted(final.iterdir())}
     info = BackboneInfo(
@@ -176,13 +192,16 @@ def _write_bundle(
     from .training.inference import model_from_checkpoint
 
     head = checkpoint.heads[name]
-    write_heads(checkpoint, head, folder)
+    exact = work / "heads" / name
+    exact.mkdir(parents=True)
+    write_heads(checkpoint, head, exact)
     reference = model_from_checkpoint(checkpoint, head=head)
-    models = {"fp32": _model(checkpoint, head, work / "exact", folder)}
+    models = {"fp32": _model(checkpoint, head, work / "exact", exact)}
     _compare(reference, models["fp32"], dev)
+    gold = [document for documents in dev.values() for document in documents]
+    _write_final_heads(models["fp32"], exact, folder, options.precision, gold)
     if options.precision != "fp32":
         models[options.precision] = _model(checkpoint, head, work / "final", folder)
-    gold = [document for documents in dev.values() for document in documents]
     metrics = {}
     for precision, model in models.items():
         blank = [model.task.blank(document, model.options) for document in gold]
@@ -194,7 +213,53 @@ def _write_bundle(
     for row in metrics.values():
         row["head_megabytes"] = _megabytes(folder)
     _check_gate(metrics, options)
+    if checkpoint.info.is_frozen and len(metrics) > 1:
+        del metrics["fp32"]  # its backbone was the final one
     return _write_records(head, models[options.precision].task, work, folder, metrics, options)
+
+
+def _write_final_heads(
+    model: Model, exact: Path, folder: Path, precision: str, texts: Sequence[Document]
+) -> None:
+    """Write the head's graphs in their final precision: int8 where a graph is large, else fp32.
+
+    Ranges are fixed on what the graphs are fed when the model reads some of the texts.
+    """
+    from ._graphs import fuse_graph, quantize_graph
+
+    large = [n for n in model.graphs if (exact / f"{n}.onnx").stat().st_size > LARGE_HEAD]
+    if precision not in ("int8", "int8-dynamic"):
+        large = []
+    seen = {name: _Recording(model.graphs[name]) for name in large if precision == "int8"}
+    if seen:
+        some = texts[:: max(len(texts) // CALIBRATION_WINDOWS, 1)]
+        watched = Model(
+            model.task, model.encoder, model.backbone, {**model.graphs, **seen},
+            name="calibration", options=model.options,
+        )  # fmt: skip
+        watched.parts([model.task.blank(document, model.options) for document in some])
+    for name in model.graphs:
+        source, target = exact / f"{name}.onnx", folder / f"{name}.onnx"
+        if name in large:
+            fuse_graph(source, source)
+            quantize_graph(source, target, seen[name].feeds if name in seen else ())
+        else:
+            shutil.copyfile(source, target)
+
+
+class _Recording:
+    """A graph that keeps what it is fed, at most CALIBRATION_WINDOWS times."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.signature = graph.signature
+        self.feeds: list[dict[str, Any]] = []
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        if len(self.feeds) < CALIBRATION_WINDOWS:
+            names = self.signature.input_names
+            self.feeds.append({name: np.array(feeds[name]) for name in names if name in feeds})
+        return self._graph.run(feeds)
 
 
 def write_heads(checkpoint: Checkpoint, head: Head, folder: Path) -> None:
@@ -202,8 +267,7 @@ def write_heads(checkpoint: Checkpoint, head: Head, folder: Path) -> None:
     from ._graphs import export_graph
 
     example = _example(checkpoint)
-    hidden = checkpoint.backbone.eval()(**example)
-    states = {**hidden, "attention_mask": example["attention_mask"]}
+    states = {**_hidden(checkpoint, example), "attention_mask": example["attention_mask"]}
     states |= head.task.example_inputs(states)
     for name, module in head.task.graphs(head.module.eval()).items():
         signature: Any = module.signature
@@ -218,6 +282,17 @@ def open_heads(head: Head, folder: Path) -> dict[str, Graph]:
         signature: Any = module.signature
         graphs[name] = OnnxSession(GraphFile(folder / f"{name}.onnx", signature), "cpu")
     return graphs
+
+
+def _hidden(checkpoint: Checkpoint, example: dict[str, Any]) -> dict[str, Any]:
+    """Return the outputs of the backbone as tensors."""
+    import torch
+
+    if isinstance(checkpoint.backbone, torch.nn.Module):
+        hidden: dict[str, Any] = checkpoint.backbone.eval()(**example)
+        return hidden
+    arrays = checkpoint.backbone.run({name: t.numpy() for name, t in example.items()})
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _example(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -281,7 +356,8 @@ def _some_windows(
     for documents in sets.values():
         wanted = max(n // len(sets), 1)
         for document in documents[:: max(len(documents) // wanted, 1)][:wanted]:
-            yield next(encoder.windows(document.text))
+            is_pair = document.pair is not None
+            yield next(encoder.windows_of_documents([document], pairs=is_pair))[1]
 
 
 def _measure(model: Model, dev: Mapping[str, Sequence[Document]]) -> dict[str, Any]:
@@ -343,7 +419,10 @@ def _write_records(
         versions=Versions(code=_versions(), data=dict(options.data)),
         metrics=metrics,
     )
-    (folder / "README.md").write_text(model_card(info, backbone, options.notes), "utf-8")
+    notes = options.notes
+    if not isinstance(notes, str):
+        notes = notes.get(options.name, "")
+    (folder / "README.md").write_text(model_card(info, backbone, notes), "utf-8")
     files = {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.is_file()}
     info = msgspec.structs.replace(info, files=files)
     write_record(folder / "bundle.json", info)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import typer
 
     from .sessions import GraphFile
-    from .sources import Reader, Writer
+    from .sources import PathWriter, Reader, Writer
     from .tasks import EncoderTask, Graph, TextTask
     from .training.loop import Step
 
@@ -31,7 +31,7 @@ def lmtool_register_readers() -> Sequence[type[Reader]]:  # type: ignore[empty-b
 
 
 @hookspec
-def lmtool_register_writers() -> Sequence[type[Writer]]:  # type: ignore[empty-body]
+def lmtool_register_writers() -> Sequence[type[Writer | PathWriter]]:  # type: ignore[empty-body]
     """Return writers of further file formats."""
 
 

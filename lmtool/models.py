@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -55,10 +55,10 @@ class Model:
         self.labels = task.labels
         self.providers: tuple[str, ...] = getattr(backbone, "providers", ())
         self.encoder = encoder
-        self._backbone = backbone
+        self.backbone = backbone
         self.graphs = graphs
-        self._batch_tokens = batch_tokens
-        self._threads = threads
+        self.batch_tokens = batch_tokens
+        self.threads = threads
 
     def __call__(self, text: str | Document) -> Document:
         """Annotate one text and return its document."""
@@ -91,51 +91,11 @@ class Model:
 
     def annotate(self, documents: Sequence[Document]) -> list[Document]:
         """Annotate a chunk of documents and return them with the task's layers, in order."""
-        parts, n_read = self._parts(documents)
-        annotated = []
-        for document, found, read in zip(documents, parts, n_read, strict=True):
-            layers = self.task.merge(document, found, self.options)
-            coverage = Coverage(len(document.text), read, len(found))
-            annotated.append(document.with_layers({**layers, "coverage": coverage}))
-        return annotated
+        return annotate([self], documents)
 
     def parts(self, documents: Sequence[Document]) -> list[list[Part]]:
         """Return what the task finds in the windows of each document, before it is merged."""
-        return self._parts(documents)[0]
-
-    def _parts(self, documents: Sequence[Document]) -> tuple[list[list[Part]], list[int]]:
-        """Return the parts of each document, and how many characters were read."""
-        parts: list[list[Part]] = [[] for _ in documents]
-        n_read = [0] * len(documents)
-        pending: list[tuple[int, Window]] = []
-        has_given = bool(self.task.given_layers(self.options))
-        for index, window in self.encoder.windows_of_documents(
-            documents, pairs=self.task.reads_pairs
-        ):
-            window.document = documents[index] if has_given else None
-            pending.append((index, window))
-            n_read[index] += len(window.text)
-            if len(pending) >= 4 * CHUNK_WINDOWS:  # one long document fills many chunks
-                self._run(pending, parts)
-                pending = []
-        self._run(pending, parts)
-        return parts, n_read
-
-    def _run(self, pending: Sequence[tuple[int, Window]], parts: list[list[Part]]) -> None:
-        """Run windows, each distinct one once, and append their parts to their documents'."""
-        distinct: dict[tuple[Any, ...], int] = {}
-        slots = [distinct.setdefault(window.key, len(distinct)) for _, window in pending]
-        windows: list[Window] = [None] * len(distinct)  # type: ignore[list-item]
-        for slot, (_, window) in zip(slots, pending, strict=True):
-            windows[slot] = window
-        values: list[Any] = [None] * len(windows)
-        batches = cut_batches([len(w.ids) for w in windows], self._batch_tokens)
-        found = self._infer_all([[windows[i] for i in batch] for batch in batches])
-        for batch, batch_values in zip(batches, found, strict=True):
-            for index, value in zip(batch, batch_values, strict=True):
-                values[index] = value
-        for slot, (index, window) in zip(slots, pending, strict=True):
-            parts[index].append(Part(window.start, values[slot]))
+        return _run([self], documents).parts[0]
 
     def hidden(self, windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
         """Return the backbone's outputs for a micro-batch, and its attention mask.
@@ -143,30 +103,163 @@ class Model:
         `hidden` is float32 (batch, seq, hidden), where seq is the longest window's tokens.
         """
         inputs = pad_windows(windows)
-        return {**self._backbone.run(inputs), "attention_mask": inputs["attention_mask"]}
+        return {**self.backbone.run(inputs), "attention_mask": inputs["attention_mask"]}
 
-    def _infer_all(self, batches: Sequence[Sequence[Window]]) -> Iterator[list[Any]]:
-        """Yield the parts of each micro-batch, computed in as many threads as the model has."""
-        if self._threads == 1 or len(batches) < 2:
-            yield from map(self._infer, batches)
-            return
-        from concurrent.futures import ThreadPoolExecutor
+    def with_task(self, task: EncoderTask, options: Any) -> Model:
+        """Return a model of another task, on this one's backbone and graphs."""
+        return Model(
+            task,
+            self.encoder,
+            self.backbone,
+            self.graphs,
+            name=self.name,
+            options=options,
+            batch_tokens=self.batch_tokens,
+            threads=self.threads,
+        )
 
-        with ThreadPoolExecutor(self._threads) as pool:
-            yield from pool.map(self._infer, batches)
+    def shares_pass(self, other: Model) -> bool:
+        """Whether one pass of a backbone over the same windows serves both models."""
+        return (
+            self.backbone is other.backbone
+            and self.encoder.encoding == other.encoder.encoding
+            and self.task.reads_pairs == other.task.reads_pairs
+        )
 
-    def _infer(self, windows: Sequence[Window]) -> list[Any]:
-        hidden = self.hidden(windows)
-        found = self.task.infer(self.graphs, hidden, windows, self.options)
-        if len(found) != len(windows):
+
+class ModelGroup:
+    """Several models over the same documents; those that share a backbone share its pass.
+
+    Each model's layers are merged in turn, so it gives what a pipe of the models gives.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self.models = list(models)
+        self.name = " + ".join(model.name for model in models)
+        self.options = [model.options for model in models]
+
+    def chunks(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
+        """Cut a stream into chunks, as the first model does."""
+        return self.models[0].chunks(documents)
+
+    def annotate(self, documents: Sequence[Document]) -> list[Document]:
+        """Annotate a chunk of documents with all models and return them in order."""
+        return annotate(self.models, documents)
+
+
+def annotate(models: Sequence[Model], documents: Sequence[Document]) -> list[Document]:
+    """Annotate documents with each model in turn, with one pass of each backbone.
+
+    Beside others, a model that compares two texts leaves documents without a `pair` alone.
+    """
+    passes: list[list[Model]] = []
+    for model in models:
+        shared = next((group for group in passes if group[0].shares_pass(model)), None)
+        if shared is None:
+            passes.append([model])
+        else:
+            shared.append(model)
+    found: dict[int, tuple[_Found, int]] = {}
+    for group in passes:
+        is_optional = len(models) > 1 and group[0].task.reads_pairs
+        read = [d for d in documents if d.pair is not None] if is_optional else documents
+        results = _run(group, read)
+        found |= {id(model): (results, number) for number, model in enumerate(group)}
+    annotated = list(documents)
+    for model in models:
+        results, number = found[id(model)]
+        for index, document in enumerate(annotated):
+            place = results.place.get(id(documents[index]))
+            if place is None:
+                continue
+            parts, n_read = results.parts[number][place], results.n_read[place]
+            layers = model.task.merge(document, parts, model.options)
+            coverage = Coverage(len(document.text), n_read, len(parts))
+            annotated[index] = document.with_layers({**layers, "coverage": coverage})
+    return annotated
+
+
+class _Found(NamedTuple):
+    """What some models found: parts by model and document, characters read by document."""
+
+    parts: list[list[list[Part]]]
+    n_read: list[int]
+    place: dict[int, int]
+    """The number of a document by its id()."""
+
+
+def _run(models: Sequence[Model], documents: Sequence[Document]) -> _Found:
+    """Run models that share a pass over documents."""
+    first = models[0]
+    parts: list[list[list[Part]]] = [[[] for _ in documents] for _ in models]
+    n_read = [0] * len(documents)
+    pending: list[tuple[int, Window]] = []
+    has_given = any(model.task.given_layers(model.options) for model in models)
+    pairs = first.task.reads_pairs
+    for index, window in first.encoder.windows_of_documents(documents, pairs=pairs):
+        window.document = documents[index] if has_given else None
+        pending.append((index, window))
+        n_read[index] += len(window.text)
+        if len(pending) >= 4 * CHUNK_WINDOWS:  # one long document fills many chunks
+            _run_windows(models, pending, parts)
+            pending = []
+    _run_windows(models, pending, parts)
+    return _Found(parts, n_read, {id(document): i for i, document in enumerate(documents)})
+
+
+def _run_windows(
+    models: Sequence[Model],
+    pending: Sequence[tuple[int, Window]],
+    parts: list[list[list[Part]]],
+) -> None:
+    """Run windows, each distinct one once, and append their parts to their documents'."""
+    distinct: dict[tuple[Any, ...], int] = {}
+    slots = [distinct.setdefault(window.key, len(distinct)) for _, window in pending]
+    windows: list[Window] = [None] * len(distinct)  # type: ignore[list-item]
+    for slot, (_, window) in zip(slots, pending, strict=True):
+        windows[slot] = window
+    values: list[Any] = [None] * len(windows)
+    batches = cut_batches([len(w.ids) for w in windows], models[0].batch_tokens)
+    found = _infer_all(models, [[windows[i] for i in batch] for batch in batches])
+    for batch, batch_values in zip(batches, found, strict=True):
+        for index, value in zip(batch, batch_values, strict=True):
+            values[index] = value
+    for slot, (index, window) in zip(slots, pending, strict=True):
+        for number in range(len(models)):
+            parts[number][index].append(Part(window.start, values[slot][number]))
+
+
+def _infer_all(
+    models: Sequence[Model], batches: Sequence[Sequence[Window]]
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the parts of each micro-batch, computed in as many threads as the model has."""
+    infer = functools.partial(_infer, models)
+    if models[0].threads == 1 or len(batches) < 2:
+        yield from map(infer, batches)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(models[0].threads) as pool:
+        yield from pool.map(infer, batches)
+
+
+def _infer(models: Sequence[Model], windows: Sequence[Window]) -> list[tuple[Any, ...]]:
+    """Return the parts of each window, one of each model."""
+    hidden = models[0].hidden(windows)
+    found = []
+    for model in models:
+        parts = model.task.infer(model.graphs, hidden, windows, model.options)
+        if len(parts) != len(windows):
             raise PluginError(
-                f"task {self.task.name!r}: infer gave {len(found)} parts for {len(windows)} windows"
+                f"task {model.task.name!r}: infer gave {len(parts)} parts for "
+                f"{len(windows)} windows"
             )
-        return found
+        found.append(parts)
+    return list(zip(*found, strict=True))
 
 
 def load(
-    ref: str | Path,
+    ref: str | Path | None = None,
     *,
     device: str = "auto",
     threads: int = 0,
@@ -177,10 +270,24 @@ def load(
 ) -> Model:
     """Load a bundle (a name or a folder) or a training checkpoint (a folder, needs torch).
 
-    `options` are the task's; an unknown one, and a value that does not fit, is a UsageError, as
-    is a model of another task than `task_name`. `threads` 0 means all cores. `head` chooses among
-    the heads of a checkpoint that was trained for several tasks.
+    Without one, it is what `task_name` uses on the command line. `options` are the task's; an
+    unknown one, and a value that does not fit, is a UsageError, as is a model of another task
+    than `task_name`. `threads` 0 means all cores. `head` chooses among the heads of a checkpoint
+    that was trained for several tasks.
     """
+    if task_name is not None:
+        task_class = find_task(task_name)
+        wanted = make_options(task_class.Options, options)
+        if (other := task_class.model_task(wanted)) != task_name:
+            model = load(
+                ref, device=device, threads=threads, batch_tokens=batch_tokens,
+                task_name=other, head=head,
+            )  # fmt: skip
+            return task_class.on_model(model, wanted)
+    if ref is None:
+        from .choice import default_model
+
+        ref = default_model(task_name or "")
     if (Path(ref) / "checkpoint.json").is_file():
         try:
             from .training.checkpoint import load_checkpoint

@@ -190,6 +190,11 @@ class Registry:
                 )
         return None
 
+    def tasks(self) -> list[type[EncoderTask] | type[TextTask]]:
+        """Return the tasks of all loaded plugins, the core's own first."""
+        answers = self._answers("lmtool_register_tasks", _checked_tasks)
+        return [task for _, tasks in answers for task in tasks]
+
     def readers(self) -> list[type[Reader]]:
         """Return the readers of all loaded plugins, the core's own first."""
         from .formats import READERS

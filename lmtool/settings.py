@@ -3,7 +3,7 @@
 config.toml                variable
     device = "cpu"             LMTOOL_DEVICE=cpu
     [model]
-    extract = "entities-en"    LMTOOL_MODEL_EXTRACT=entities-en
+    extract = "extract-en"    LMTOOL_MODEL_EXTRACT=extract-en
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from .models import Model
     from .signature import Signature
     from .windows import Window
 
@@ -95,6 +96,8 @@ class EncoderTask(ABC):
     layers: ClassVar[tuple[str, ...]]
     main_metric: ClassVar[str]
     Options: ClassVar[type[Any]] = NoOptions
+    is_default: ClassVar[bool] = True
+    """Whether `lmtool annotate` runs it where nobody says what to find."""
 
     def __init__(self, labels: Labels, form: Mapping[str, Any] | None = None) -> None:
         self.labels = {key: list(names) for key, names in labels.items()}
@@ -111,11 +114,28 @@ class EncoderTask(ABC):
         return {}
 
     @classmethod
-    def labels_of(
-        cls, labels: dict[str, list[str]], layers: Sequence[str]
-    ) -> dict[str, list[str]]:
+    def labels_of(cls, labels: dict[str, list[str]], layers: Sequence[str]) -> dict[str, list[str]]:
         """Return the labels that belong to these layers: the keys of these names by default."""
         return {key: names for key, names in labels.items() if key in layers}
+
+    @classmethod
+    def model_task(cls, options: Any) -> str:
+        """Return the name of the task whose models serve these options; its own by default."""
+        return cls.name
+
+    @classmethod
+    def on_model(cls, model: Model, options: Any) -> Model:
+        """Return a model of this task made of one of `model_task`, where that is another."""
+        raise NotImplementedError(f"{cls.__name__}.on_model")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What this model can be asked for by name: its layers, or schemes and parts of them."""
+        return self.layers
+
+    def limit(self, options: Any, parts: Sequence[str]) -> Any:
+        """Return options that find only these of its `parts`; the same options by default."""
+        return options
 
     def has_gold(self, document: Document) -> bool:
         """Whether a document has gold that this task learns from and is measured on.

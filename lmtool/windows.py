@@ -208,7 +208,7 @@ class TextEncoder:
         room = self._room - len(pair.ids) - len(self._suffix)
         if room < self._room // 2:
             raise DataError(
-                f"'pair' has {len(pair.ids)} tokens, more than half of what the model reads at once",
+                f"'pair' has {len(pair.ids)} tokens, more than half of what fits a window",
                 hint=f"at most {self._room - self._room // 2 - len(self._suffix)} fit; the text, "
                 "not the pair, may be long",
             )

@@ -130,7 +130,7 @@ def test_a_backbone_is_shared_by_hash(bundle: Path) -> None:
     shutil.rmtree(head / "backbone")
     assert load_bundle(head).backbone_folder == bundle / "backbone"
     first, second = lmtool.load(bundle), lmtool.load(head)
-    assert first._backbone is second._backbone
+    assert first.backbone is second.backbone
     assert second("Tim Cook").entities == first("Tim Cook").entities
 
 

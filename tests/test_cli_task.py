@@ -142,7 +142,7 @@ def test_a_model_of_another_task(tmp_path: Path) -> None:
 def test_which_model_is_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path
 ) -> None:
-    from lmtool.cli import choice
+    from lmtool import choice
 
     bundles: dict[str, Path] = {}
     monkeypatch.setattr(choice, "installed_bundles", lambda: bundles)

@@ -472,7 +472,7 @@ def test_parquet_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     writer = writer_for(str(path))
     assert isinstance(writer, PathWriter)
-    plain = Document(text="x", fields={"n": 1, "own": {"a": [1.5]}})
+    plain = Document(text="x", pair="y", fields={"n": 1, "own": {"a": [1.5]}})
     with writer.open(path) as write:
         write([met()])
         write([plain])
@@ -564,7 +564,7 @@ def test_formats_are_found_by_suffix_and_name() -> None:
     assert reader_for("A.CONLL.GZ").name == "conll"
     assert reader_for("a.log", "txt").name == "txt"
     assert [writer_for(f"a{s}").name for c in WRITERS for s in c.suffixes[:1]] == [
-        "jsonl", "txt", "csv", "tsv", "conll",
+        "jsonl", "txt", "csv", "tsv", "conll", "html",
     ]  # fmt: skip
     assert writer_for().name == "jsonl"
     assert format_suffix("dir.gz/a") == ""

@@ -121,7 +121,7 @@ def test_a_wrong_option_is_a_usage_error(
 
 def test_options_come_in_their_own_types(tiny_bundle: Path) -> None:
     options = lmtool.load(tiny_bundle, labels=["LOC"], threshold=1).options
-    assert repr(options) == "ExtractOptions(labels=('LOC',), threshold=1.0)"
+    assert repr(options).startswith("ExtractOptions(labels=('LOC',), threshold=1.0")
 
 
 def test_a_wrong_default_of_a_bundle_is_a_bundle_error(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_a_wrong_default_of_a_bundle_is_a_bundle_error(tmp_path: Path) -> None:
 
 
 def test_a_model_of_another_task_is_a_usage_error(tiny_bundle: Path) -> None:
-    with pytest.raises(lmtool.UsageError, match="a model for 'extract', not for 'classify'"):
-        lmtool.load(tiny_bundle, task_name="classify")
+    with pytest.raises(lmtool.UsageError, match="a model for 'extract', not for 'understand'"):
+        lmtool.load(tiny_bundle, task_name="understand")
 
 
 def test_a_checkpoint_without_torch_says_what_to_install(
@@ -149,7 +149,7 @@ def test_a_checkpoint_without_torch_says_what_to_install(
 
 
 def test_the_model_that_ships_finds_names_in_any_case() -> None:
-    model = lmtool.load("entities-en")
+    model = lmtool.load("extract-en")
     for text in ("Angela Merkel visited Paris.", "angela merkel visited paris.",
                  "ANGELA MERKEL VISITED PARIS."):  # fmt: skip
         found = [(e.text.lower(), e.label) for e in model(text).entities or []]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lmtool_extract.finding import FoundEntity
 from lmtool_extract.task import ExtractTask
 
 import lmtool
@@ -282,10 +283,14 @@ def test_a_bad_task_is_told_what_is_wrong(base: Path, task: Task, message: str) 
     assert message in str(caught.value)
 
 
+def found(score: float) -> dict[str, Any]:
+    return {"entities": [FoundEntity(0, 1, "PER", score)]}
+
+
 class DependsOnTheOrder(ExtractTask):
     def infer(self, graphs: Any, hidden: Any, windows: Any, options: Any) -> Any:
         return [
-            [(0, 1, "PER", float(index))] if len(window.word_tokens) else []
+            found(float(index)) if len(window.word_tokens) else {"entities": []}
             for index, window in enumerate(windows)
         ]
 
@@ -294,7 +299,7 @@ class TakesPaddingForWords(ExtractTask):
     def infer(self, graphs: Any, hidden: Any, windows: Any, options: Any) -> Any:
         logits = graphs["head"].run(hidden)["logits"]
         return [
-            [(0, 1, "PER", float(row.sum()))] if len(window.word_tokens) else []
+            found(float(row.sum())) if len(window.word_tokens) else {"entities": []}
             for row, window in zip(logits, windows, strict=True)
         ]
 

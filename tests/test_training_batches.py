@@ -57,7 +57,8 @@ def test_targets_are_padded_by_kind_on_every_axis(encoder: TextEncoder) -> None:
 def test_batches_hold_each_window_once_within_the_budget(
     encoder: TextEncoder, task: kit.WordTagTask
 ) -> None:
-    examples = Examples([Source(task, [kit.document(text) for text in kit.SENTENCES * 10])], encoder)
+    documents = [kit.document(text) for text in kit.SENTENCES * 10]
+    examples = Examples([Source(task, documents)], encoder)
     batches = examples.batches(0, 64)
     assert all(len(b) * max(e.n_tokens for e in b) <= 64 for b in batches)
     flat = [id(example) for example in itertools.chain(*batches)]
@@ -92,7 +93,8 @@ def test_lower_share_lowers_other_documents_in_each_epoch(
 
 
 def test_a_text_without_words_gives_no_example(encoder: TextEncoder, task: kit.WordTagTask) -> None:
-    assert len(Examples([Source(task, [Document(text=" \n"), Document(text="Rome")])], encoder)) == 1
+    documents = [Document(text=" \n"), Document(text="Rome")]
+    assert len(Examples([Source(task, documents)], encoder)) == 1
 
 
 def test_lowered_keeps_offsets_and_span_texts() -> None:

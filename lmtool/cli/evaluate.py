@@ -10,6 +10,7 @@ import typer
 from ..settings import settings
 from .choice import complete_models
 from .console import note, table
+from .flags import options_of
 from .gold import read_gold
 
 COLUMNS = ("precision", "recall", "f1", "support")
@@ -28,6 +29,11 @@ def evaluate(
         ),
     ],
     files: Annotated[list[str], typer.Argument(help="Documents with gold layers.")],
+    head: Annotated[str | None, typer.Option(help="Head of a checkpoint that has several.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the task, as predicates=given.", metavar="NAME=VALUE"),
+    ] = None,
     input_format: Annotated[
         str | None, typer.Option(help="What the files hold (default: by their suffix).")
     ] = None,
@@ -44,7 +50,13 @@ def evaluate(
     from ..models import load
 
     documents = list(read_gold(files, input_format))
-    loaded = load(model, device=device or settings().device, threads=settings().threads)
+    loaded = load(
+        model,
+        device=device or settings().device,
+        threads=settings().threads,
+        head=head,
+        **options_of(option or ()),
+    )
     gold, predicted = evaluation.annotate_again(loaded, documents)
     report = evaluation.compare(loaded, gold, predicted)
     pairs = evaluation.worst(report, gold, predicted, worst)
@@ -75,13 +87,22 @@ def scores_text(report: Mapping[str, Any]) -> str:
         (name, *(_figure(row.get(column)) for column in COLUMNS))
         for name, row in [
             *report.get("labels", {}).items(),
-            *((name, report[name]) for name in ("micro", "macro") if name in report),
+            *((name, row) for name, row in report.items() if _is_row(row)),
         ]
     ]
-    if rows:
-        return f"{report['documents']:,} documents\n\n" + table(("label", *COLUMNS), rows)
     figures = {key: value for key, value in report.items() if isinstance(value, int | float)}
-    return "\n".join(f"{key} {_figure(value)}" for key, value in figures.items())
+    head = ""
+    if rows:
+        head = f"{figures.pop('documents'):,} documents\n\n" + table(("label", *COLUMNS), rows)
+        in_rows = {f"{name}_f1" for name, row in report.items() if _is_row(row)}
+        figures = {key: value for key, value in figures.items() if key not in in_rows}
+        head += "\n\n" if figures else ""
+    return head + "\n".join(f"{key} {_figure(value)}" for key, value in figures.items())
+
+
+def _is_row(value: Any) -> bool:
+    """Whether a value of a report is a row of its table."""
+    return isinstance(value, Mapping) and set(COLUMNS) <= value.keys()
 
 
 def confusion_text(confusion: Mapping[str, Any]) -> str:

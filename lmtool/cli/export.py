@@ -27,6 +27,10 @@ def export(
     name: Annotated[
         str | None, typer.Option(help="Name of the model (default: the folder's).")
     ] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(help="Head of a checkpoint with several, as often as needed (default: all)."),
+    ] = None,
     precision: Annotated[
         Literal["int8", "int8-dynamic", "fp32", "fp16"],
         typer.Option(help="Numbers of the backbone."),
@@ -46,7 +50,10 @@ def export(
     ] = True,
     licence: Annotated[str, typer.Option(help="Licence of the model, as an SPDX name.")] = "",
     notes: Annotated[
-        str | None, typer.Option(help="A Markdown file that goes into the model card.")
+        str | None,
+        typer.Option(
+            help="A Markdown file that goes into the model card, or a folder with HEAD.md for each."
+        ),
     ] = None,
     data: Annotated[
         list[str] | None, typer.Option(help="A training set and its source: NAME=SOURCE.")
@@ -68,6 +75,7 @@ def export(
         name=name or folder.name,
         precision=precision,
         gate=gate,
+        heads=tuple(head or ()),
         with_backbone=backbone,
         licence=licence,
         notes=_read_notes(notes),
@@ -93,10 +101,13 @@ def _scores(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def _read_notes(path: str | None) -> str:
+def _read_notes(path: str | None) -> str | dict[str, str]:
+    """Return the notes of a file, or those of a folder by head."""
     if path is None:
         return ""
     try:
+        if Path(path).is_dir():
+            return {file.stem: file.read_text("utf-8") for file in Path(path).glob("*.md")}
         return Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--notes {path}: cannot be read: {error}") from error

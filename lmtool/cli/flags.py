@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import tomllib
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from ..errors import PluginError
+from ..errors import PluginError, UsageError
 from ..tasks import split_hint
 
 Complete = Callable[..., list[str]]
@@ -69,6 +70,28 @@ def given(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
             is_tuple = _is_tuple(split_hint(hints[field.name])[0])
             found[field.name] = _parts(value) if is_tuple else value
     return found
+
+
+def options_of(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the options that flags `--option NAME=VALUE` give."""
+    pairs = [pair("--option", text) for text in texts]
+    return {name: _toml_value(text) for name, text in pairs}
+
+
+def pair(flag: str, text: str) -> tuple[str, str]:
+    """Return name and value of NAME=VALUE; UsageError when it is none."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{flag} {text}: no NAME=VALUE")
+    return name, value
+
+
+def _toml_value(text: str) -> Any:
+    """Return a number, a truth value or a list as TOML has them, and else the text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:

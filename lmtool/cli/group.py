@@ -17,6 +17,7 @@ from .convert import convert_plainly
 from .summaries import summaries
 
 CORE = {
+    "annotate": "Run several tasks at once, with one pass of the model they share",
     "train": "Train a model on labelled documents",
     "evaluate": "Compare a model with gold documents",
     "export": "Make a runnable bundle of a checkpoint",
@@ -110,7 +111,10 @@ def _plugin_command(name: str) -> Any:
         return command
     app = new_app()
     if registry().commands(name, app):
-        return _command_of(app, name)
+        command = _command_of(app, name)
+        if plugin.is_own:
+            convert_plainly(command)
+        return command
     raise PluginError(
         f"plugin {name!r} ({plugin.distribution} {plugin.version}) brings no command",
         hint="lmtool plugins shows what it brings",

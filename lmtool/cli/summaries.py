@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 from ..plugins import Plugin, Registry
 
-OWN = {"extract": "Find persons, organisations, places and other names"}
+OWN = {
+    "embed": "Turn texts into vectors whose cosine says how alike they are",
+    "extract": "Find names, relations between them, and events",
+    "roles": "Find who did what to whom: predicates and their arguments",
+    "similarity": "Say how alike two texts are",
+    "understand": "Say what a text is: sentiment, topic, intent, your own classes",
+}
 """The commands of lmtool's own plugins, so that --help reads no file for them."""
 
 

@@ -16,7 +16,7 @@ import typer
 from ..errors import PluginError, UsageError
 from ..settings import settings
 from ..tasks import EncoderTask, TextTask
-from .choice import complete_labels, complete_models
+from .choice import complete_labels, complete_models, complete_schemes
 from .console import (
     has_colour,
     is_terminal,
@@ -72,7 +72,7 @@ class RunFlags:
         typer.Option(
             "--format",
             "-f",
-            help="What to write: text (for people), jsonl, csv, tsv, conll … (default: by the "
+            help="What to write: text or html (for people), jsonl, csv, conll … (default: by the "
             "suffix of --output, else text on a terminal and jsonl in a pipe).",
         ),
     ] = None
@@ -119,7 +119,8 @@ def task_command(task: type[EncoderTask] | type[TextTask]) -> Callable[..., Any]
         raise PluginError(f"task {task.name!r}: this lmtool runs no tasks for language models")
     common = parameters_of(RunFlags)
     names = {parameter.name for parameter in common}
-    own = options_from(task.Options, complete={"labels": complete_labels})
+    complete = {"labels": complete_labels, "schemes": complete_schemes}
+    own = options_from(task.Options, complete=complete)
     if taken := [parameter.name for parameter in own if parameter.name in names]:
         raise PluginError(
             f"task {task.name!r}: its option {taken[0]!r} is a flag of every task",
@@ -135,6 +136,11 @@ def task_command(task: type[EncoderTask] | type[TextTask]) -> Callable[..., Any]
 
 def run_task(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) -> int:
     """Run a task's model over the inputs; return 3 where records failed, else 0."""
+    return run_over(flags, lambda: load_model(task, flags, options))
+
+
+def run_over(flags: RunFlags, load: Callable[[], Any]) -> int:
+    """Run the model that `load` gives over the inputs; return 3 where records failed, else 0."""
     inputs = inputs_of(flags)
     writer = _writer(flags)
     read = read_options(
@@ -146,7 +152,7 @@ def run_task(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) 
     )
     path = output_path(flags)
     output = path or stdout_bytes()
-    model = _load(task, flags, options)  # what is wrong with it must not cost an output
+    model = load()  # what is wrong with it must not cost an output
 
     from ..runs import RunOptions, run_files
 
@@ -275,18 +281,22 @@ def _writer(flags: RunFlags) -> Writer | PathWriter:
     return writer_for(str(path) if path else None, name)
 
 
-def _load(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) -> Any:
+def load_model(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) -> Any:
+    """Return the model that the flags name, or the task's own, with these options."""
     from ..bundles import find_bundle
+    from ..choice import default_model, read_head
     from ..models import load
-    from .choice import default_model, read_head
+    from ..tasks import make_options
 
-    ref = flags.model or default_model(task.name)
+    wanted = task.model_task(make_options(task.Options, options))
+    parts = options.get("scheme", ()) if wanted == task.name else ()
+    ref = flags.model or default_model(wanted, parts)
     if not (Path(ref) / "checkpoint.json").is_file():
         folder = find_bundle(ref)
         found = read_head(folder).task
-        if found != task.name:
+        if found != wanted:
             raise UsageError(
-                f"--model {ref}: a model for {found!r}, not for {task.name!r}",
+                f"--model {ref}: a model for {found!r}, not for {wanted!r}",
                 hint=f"run it with lmtool {found}",
             )
         ref = str(folder)

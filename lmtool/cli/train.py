@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 from ..errors import UsageError
 from ..training.config import TrainConfig, make_config, read_toml
 from .console import note, progress_bar
-from .flags import command_function, options_from, parameters_of
+from .flags import command_function, options_from, options_of, pair, parameters_of
 from .needs import TRAINING, need
 
 if TYPE_CHECKING:
@@ -100,11 +99,10 @@ def config_of(values: Mapping[str, Any]) -> TrainConfig:
     if "layers" in flags:
         flags["layers"] = [name for text in flags["layers"] for name in text.split(",")]
     if values.get("labels"):
-        pairs = [_pair("--labels", text) for text in values["labels"]]
+        pairs = [pair("--labels", text) for text in values["labels"]]
         flags["labels"] = {layer: names.split(",") for layer, names in pairs}
     if values.get("option"):
-        pairs = [_pair("--option", text) for text in values["option"]]
-        flags["options"] = {name: _toml_value(text) for name, text in pairs}
+        flags["options"] = options_of(values["option"])
     if path := values.get("config"):
         return make_config({**read_toml(Path(path)), **flags}, path)
     out = flags.get("out")
@@ -156,18 +154,3 @@ def _scores(step: Step) -> str:
     figures = {k: v for k, v in (step.scores or {}).items() if isinstance(v, float)}
     shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
     return f"step {step.number:,}, epoch {step.epoch}: loss {step.loss:.4f}, {shown}"
-
-
-def _pair(flag: str, text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UsageError(f"{flag} {text}: no NAME=VALUE")
-    return name, value
-
-
-def _toml_value(text: str) -> Any:
-    """Return a number, a truth value or a list as TOML has them, and else the text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

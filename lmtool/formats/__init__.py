@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from ..compression import compression_of, format_suffix
 from ..errors import PluginError, UsageError
 from ..sources import PathWriter, Reader, Writer
-from ..views import TextWriter
+from ..views import HtmlWriter, TextWriter
 from .brat import BratReader, BratWriter
 from .columns import ConllReader, ConllWriter
 from .jsonl import JsonlReader, JsonlWriter
@@ -44,6 +44,7 @@ WRITERS: Final[list[type[Writer]]] = [
     TsvWriter,
     ConllWriter,
     TextWriter,
+    HtmlWriter,
 ]
 PATH_WRITERS: Final[list[type[PathWriter]]] = [ParquetWriter, BratWriter]
 

@@ -96,7 +96,7 @@ def _document(
 
 
 class ParquetWriter(PathWriter):
-    """Writes a document a row: id and text, each layer as JSON, the other fields as JSON.
+    """Writes a document a row: id, text and pair, each layer as JSON, the other fields as JSON.
 
     The columns are the same whatever the documents hold, so a stream of any length can be
     written. Ids become strings.
@@ -110,7 +110,7 @@ class ParquetWriter(PathWriter):
     def open(self, path: Path) -> Iterator[Callable[[Sequence[Document]], None]]:
         """Create the file; rows are in it when the context is left."""
         arrow, parquet = _import_pyarrow()
-        names = ("id", "text", *LAYERS, "fields")
+        names = ("id", "text", "pair", *LAYERS, "fields")
         schema = arrow.schema([(name, arrow.string()) for name in names], {_MARK: b"1"})
         with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
 
@@ -125,6 +125,7 @@ def _row(document: Document) -> dict[str, str | None]:
     row = {
         "id": None if document.id is None else str(document.id),
         "text": document.text,
+        "pair": document.pair,
         "fields": _json(document.fields) if document.fields else None,
     }
     for name in LAYERS:

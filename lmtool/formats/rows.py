@@ -28,7 +28,8 @@ def annotation_rows(document: Document) -> Iterator[Row]:
     key = document.id
     for scheme, labels in (document.labels or {}).items():
         for label in labels:
-            yield Row(key, f"labels.{scheme}", label.label, score=label.score)
+            number = "" if label.value is None else f"{label.value:g}"
+            yield Row(key, f"labels.{scheme}", label.label or number, score=label.score)
     for e in document.entities or ():
         yield Row(key, "entities", e.label, e.start, e.end, e.text, e.score)
     text_by_id = {e.id: e.text for e in document.entities or () if e.id is not None}

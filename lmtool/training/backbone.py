@@ -69,7 +69,7 @@ class Backbone(nn.Module):
 
     def freeze(self, n_layers: int) -> None:
         """Train neither the embeddings nor the first layers; UsageError when there are fewer."""
-        layers = _layers(self.encoder)
+        layers = layers_of(self.encoder)
         if n_layers > len(layers):
             raise UsageError(
                 f"freeze: {n_layers} is more than the {len(layers)} layers of the encoder"
@@ -179,7 +179,7 @@ def load_tokenizer(base: str) -> Tokenizer:
         ) from error
 
 
-def _layers(encoder: Any) -> nn.ModuleList:
+def layers_of(encoder: Any) -> nn.ModuleList:
     """Return the encoder's layers: its longest list of modules."""
     lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
     return max(lists, key=len) if lists else nn.ModuleList()

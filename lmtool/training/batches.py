@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -60,7 +60,8 @@ class Examples:
     """The training examples of a run, and the batches of each epoch.
 
     With `lower_share`, that share of the documents is read in lower case, other ones in each
-    epoch. The batches of an epoch depend on the examples, the seed and the epoch alone.
+    pass. An epoch is `n_passes` passes through the data, one by default. Its batches depend on
+    the examples, the seed and the epoch alone.
     """
 
     def __init__(
@@ -71,14 +72,15 @@ class Examples:
         seed: int = 0,
         lower_share: float = 0.0,
     ) -> None:
+        self.n_passes = 1
         self._seed = seed
         self._lower_share = lower_share
         self._weights = [source.weight for source in sources]
-        self._plain = [[list(examples_of(s, encoder, d)) for d in s.documents] for s in sources]
+        self._plain = [examples_of(s, encoder, s.documents) for s in sources]
         self._lower: list[list[list[Example]]] = []
         if lower_share:
             self._lower = [
-                [list(examples_of(s, encoder, lowered(d))) for d in s.documents] for s in sources
+                examples_of(s, encoder, [lowered(d) for d in s.documents]) for s in sources
             ]
 
     def __len__(self) -> int:
@@ -86,7 +88,7 @@ class Examples:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of an epoch, without padding and lower-casing, with the weights."""
+        """Tokens of a pass, without padding and lower-casing, with the weights."""
         return round(
             sum(
                 weight * sum(example.n_tokens for examples in source for example in examples)
@@ -94,8 +96,16 @@ class Examples:
             )
         )
 
+    def windows(self, n_epochs: int) -> list[Window]:
+        """Return all windows of these epochs, each once."""
+        changes = bool(self._lower) or any(weight < 1 for weight in self._weights)
+        found: dict[int, Window] = {}
+        for number in range(n_epochs * self.n_passes if changes else 1):
+            found |= {id(example.window): example.window for example in self.epoch(number)}
+        return list(found.values())
+
     def epoch(self, epoch: int) -> list[Example]:
-        """Return the examples of an epoch, in the order of the sources and documents."""
+        """Return the examples of a pass, in the order of the sources and documents."""
         found = []
         for number, source in enumerate(self._plain):
             for index in self._chosen(number, epoch):
@@ -120,7 +130,13 @@ class Examples:
         return whole + sorted(random.permutation(size)[:n_more].tolist())
 
     def batches(self, epoch: int, batch_tokens: int) -> list[list[Example]]:
-        """Return the batches of an epoch, none with more than `batch_tokens` padded tokens.
+        """Return the batches of an epoch, none with more than `batch_tokens` padded tokens."""
+        first = epoch * self.n_passes
+        passes = range(first, first + self.n_passes)
+        return [batch for number in passes for batch in self.batches_of_pass(number, batch_tokens)]
+
+    def batches_of_pass(self, epoch: int, batch_tokens: int) -> list[list[Example]]:
+        """Return the batches of a pass.
 
         Pools of windows of one kind, drawn at random, are sorted by length and cut; then the
         batches of all pools are shuffled.
@@ -139,12 +155,18 @@ class Examples:
         return [batches[i] for i in random.permutation(len(batches))]
 
 
-def examples_of(source: Source, encoder: TextEncoder, document: Document) -> Iterator[Example]:
-    """Yield the windows of a document that have words and targets, with these."""
+def examples_of(
+    source: Source, encoder: TextEncoder, documents: Sequence[Document]
+) -> list[list[Example]]:
+    """Return of each document the windows that have words and targets, with these."""
+    found: list[list[Example]] = [[] for _ in documents]
     pairs = source.task.reads_pairs
-    for _, window in encoder.windows_of_documents([document], pairs=pairs):
-        if len(window.word_tokens) and (targets := source.task.targets(window, document)):
-            yield Example(window, targets, source.head)
+    for number, window in encoder.windows_of_documents(documents, pairs=pairs):
+        if len(window.word_tokens):
+            targets = source.task.targets(window, documents[number])
+            if targets:
+                found[number].append(Example(window, targets, source.head))
+    return found
 
 
 def pad(examples: Sequence[Example]) -> Batch:

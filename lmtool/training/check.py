@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -82,8 +83,7 @@ def check_data(
     parts = []
     for documents in (train, dev):
         part = PartReport(documents=len(documents), labels=count_labels(documents, layers))
-        for number, document in enumerate(documents, 1):
-            windows = list(encoder.windows(document.text))
+        for number, (document, windows) in enumerate(_windows(encoder, documents), 1):
             part.windows += len(windows)
             part.tokens += sum(len(window.ids) for window in windows)
             part.empty += not any(len(window.word_tokens) for window in windows)
@@ -103,6 +103,15 @@ def check_data(
         duplicates=sum(document.text in known for document in dev),
         bad=list(bad),
     )
+
+
+def _windows(
+    encoder: TextEncoder, documents: Sequence[Document]
+) -> Iterator[tuple[Document, list[Window]]]:
+    """Yield each document with its windows."""
+    found = encoder.windows_of(document.text for document in documents)
+    for number, group in itertools.groupby(found, key=lambda item: item[0]):
+        yield documents[number], [window for _, window in group]
 
 
 def count_labels(documents: Iterable[Document], layers: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -201,7 +210,7 @@ def _labels(document: Document) -> Iterator[tuple[str, str]]:
     """Yield (layer, label) for everything in a document that bears a label."""
     for scheme, labels in (document.labels or {}).items():
         for label in labels:
-            yield f"labels.{scheme}", label.label
+            yield f"labels.{scheme}", label.label or "(number)"
     for entity in document.entities or ():
         yield "entities", entity.label
     for relation in document.relations or ():

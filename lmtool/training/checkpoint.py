@@ -1,7 +1,8 @@
 """Checkpoints: the folders that training writes, whole or not at all, and goes on from.
 
     NAME/checkpoint.json      what it is, and the sha256 of its files
-    NAME/backbone/            config.json, model.safetensors, tokenizer.json
+    NAME/backbone/            config.json, model.safetensors, tokenizer.json; or, where the heads
+                              alone are trained, backbone.json, backbone.onnx, tokenizer.json
     NAME/shapes.safetensors   the embedding of case shapes, where there is one
     NAME/heads/HEAD.safetensors
     NAME/state.*              what a stopped run needs to go on (in last/ only)
@@ -27,8 +28,18 @@ from ..bundles import problems, sha256, write_record, writing
 from ..errors import BundleError, UsageError
 from ..tasks import EncoderTask
 from ..windows import Encoding, TextEncoder
-from .backbone import BACKBONE_FOLDER, SHAPES_FILE, Backbone, load_backbone, quiet
+from .backbone import (
+    BACKBONE_FOLDER,
+    SHAPES_FILE,
+    Backbone,
+    load_backbone,
+    load_tokenizer,
+    quiet,
+)
+from .config import TrainConfig
+from .frozen import FrozenBackbone, onnx_folder
 from .learner import StateRecord
+from .lora import adapters, merged_weights
 
 FORMAT: Final = 2
 RECORD_FILE: Final = "checkpoint.json"
@@ -54,6 +65,8 @@ class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True):
     encoding: Encoding
     base: str
     """The encoder that training began with."""
+    is_frozen: bool = False
+    """Whether backbone/ is an ONNX graph, which was used as it is."""
     step: int = 0
     metrics: dict[str, Any] = {}
     """The scores on the dev documents at this step."""
@@ -78,7 +91,7 @@ class Checkpoint:
     """Heads on a backbone: what is trained, saved and exported."""
 
     info: CheckpointInfo
-    backbone: Backbone
+    backbone: Backbone | FrozenBackbone
     encoder: TextEncoder
     heads: dict[str, Head]
 
@@ -121,11 +134,10 @@ def save_checkpoint(
     `state` is what `Learner.state` gives, for a run that may be resumed.
     """
     with writing(folder, replace=True, record=RECORD_FILE) as new:
-        with quiet():
-            checkpoint.backbone.encoder.save_pretrained(new / BACKBONE_FOLDER)
-        checkpoint.encoder.tokenizer.save(str(new / BACKBONE_FOLDER / "tokenizer.json"))
-        if checkpoint.backbone.shape_embedding is not None:
-            _save(checkpoint.backbone.shape_embedding.state_dict(), new / SHAPES_FILE)
+        if isinstance(checkpoint.backbone, FrozenBackbone):
+            checkpoint.backbone.copy_to(new / BACKBONE_FOLDER)
+        else:
+            _save_encoder(checkpoint.backbone, checkpoint.encoder, new)
         (new / HEADS_FOLDER).mkdir()
         for name, head in checkpoint.heads.items():
             _save(head.module.state_dict(), new / HEADS_FOLDER / f"{name}.safetensors")
@@ -139,6 +151,50 @@ def save_checkpoint(
             _flush(path)
 
 
+def _save_encoder(backbone: Backbone, encoder: TextEncoder, folder: Path) -> None:
+    with quiet():
+        weights = merged_weights(backbone.encoder) if adapters(backbone.encoder) else None
+        backbone.encoder.save_pretrained(folder / BACKBONE_FOLDER, state_dict=weights)
+    encoder.tokenizer.save(str(folder / BACKBONE_FOLDER / "tokenizer.json"))
+    if backbone.shape_embedding is not None:
+        _save(backbone.shape_embedding.state_dict(), folder / SHAPES_FILE)
+
+
+def load_encoder(config: TrainConfig) -> tuple[Backbone, TextEncoder]:
+    """Return the encoder that a run starts from, and its encoder of texts.
+
+    What the configuration leaves open is as in the checkpoint that is the base, where it is one.
+    Raises BundleError when the tokenizer is of another encoder.
+    """
+    if onnx_folder(config.base) is not None:
+        raise BundleError(
+            f"{config.base}: its backbone is an ONNX graph, which cannot be trained",
+            hint="choose --tune head, or an encoder or a checkpoint with PyTorch weights",
+        )
+    is_checkpoint = (Path(config.base) / RECORD_FILE).is_file()
+    own = read_info(Path(config.base)).encoding if is_checkpoint else Encoding()
+    encoding = Encoding(
+        max_tokens=own.max_tokens if config.max_tokens is None else config.max_tokens,
+        language=own.language if config.language is None else config.language,
+        has_shapes=own.has_shapes if config.shapes is None else config.shapes,
+    )
+    backbone = load_backbone(
+        config.base,
+        has_shapes=encoding.has_shapes,
+        max_tokens=encoding.max_tokens,
+        dropout=config.dropout,
+    )
+    encoder = TextEncoder(load_tokenizer(config.base), encoding)
+    n_ids = encoder.tokenizer.get_vocab_size()
+    n_rows = backbone.encoder.get_input_embeddings().num_embeddings
+    if n_ids > n_rows:
+        raise BundleError(
+            f"{config.base}: its tokenizer has {n_ids} tokens, its weights {n_rows}",
+            hint="the tokenizer belongs to another encoder",
+        )
+    return backbone, encoder
+
+
 def load_checkpoint(
     folder: Path | str, *, task: type[EncoderTask] | None = None, attention: str = "sdpa"
 ) -> Checkpoint:
@@ -150,18 +206,24 @@ def load_checkpoint(
     info = read_info(folder)
     for problem in problems(folder, info.files):
         raise BundleError(problem, hint="train again, or use another checkpoint of the run")
-    backbone = load_backbone(str(folder), has_shapes=info.encoding.has_shapes, attention=attention)
+    backbone: Backbone | FrozenBackbone
+    if info.is_frozen:
+        backbone = FrozenBackbone(folder / BACKBONE_FOLDER)
+    else:
+        has_shapes = info.encoding.has_shapes
+        backbone = load_backbone(str(folder), has_shapes=has_shapes, attention=attention).eval()
     heads = {
-        name: _load_head(folder, name, head, task, backbone.hidden_size)
+        name: load_head(folder, name, head, task, backbone.hidden_size)
         for name, head in info.heads.items()
     }
     encoder = TextEncoder.from_file(folder / BACKBONE_FOLDER / "tokenizer.json", info.encoding)
-    return Checkpoint(info, backbone.eval(), encoder, heads)
+    return Checkpoint(info, backbone, encoder, heads)
 
 
-def _load_head(
+def load_head(
     folder: Path, name: str, info: HeadInfo, task: type[EncoderTask] | None, hidden_size: int
 ) -> Head:
+    """Load one head of a checkpoint; BundleError when it does not fit its task."""
     if task is None:
         from ..models import task_of
 

@@ -58,7 +58,11 @@ class TrainConfig:
     task: Annotated[str, Opt("The task to train, as `lmtool plugins` lists it")] = ""
     data: Annotated[tuple[str, ...], Opt("Files of documents with gold layers")] = ()
     base: Annotated[
-        str, Opt("Encoder to start from: a Hugging Face folder or hub name, or a checkpoint")
+        str,
+        Opt(
+            "Encoder to start from: a Hugging Face folder or hub name, or a checkpoint; for "
+            "--tune head also a model"
+        ),
     ]
     out: Annotated[str, Opt("Folder of the run, for checkpoints, metrics and config.toml")]
     dev: Annotated[tuple[str, ...], Opt("Files of documents to evaluate on")] = ()
@@ -66,17 +70,29 @@ class TrainConfig:
         float, Opt("Share of the data to evaluate on when there is no --dev", 0, 0.9)
     ] = 0.1
 
-    epochs: Annotated[int, Opt("Times to go through the data", 1)] = 5
+    tune: Annotated[
+        Literal["full", "head", "lora"],
+        Opt("What learns: all weights, the head alone, or the head and low-rank additions"),
+    ] = "full"
+    lora_rank: Annotated[int, Opt("Rank of the additions of --tune lora", 1)] = 16
+
+    epochs: Annotated[int, Opt("Times to go through the data (head and lora: 10)", 1)] = 5
     max_steps: Annotated[int, Opt("Stop after this many steps (0: after the epochs)", 0)] = 0
+    min_steps: Annotated[
+        int,
+        Opt("Steps at least: an epoch goes through little data more than once (see --epochs)", 0),
+    ] = 0
     batch_tokens: Annotated[int, Opt("Tokens of a batch, with padding", 1)] = 2048
     accumulate: Annotated[int, Opt("Batches of a step", 1)] = 1
 
     optimizer: Annotated[
         Literal["adamw", "sgd", "adafactor"], Opt("Optimizer; sgd has momentum 0.9")
     ] = "adamw"
-    lr: Annotated[float, Opt("Highest learning rate of the encoder", 0)] = 5e-5
+    lr: Annotated[float, Opt("Highest learning rate of the encoder (head: 0, lora: 5e-4)", 0)] = (
+        5e-5
+    )
     head_lr: Annotated[
-        float, Opt("Highest learning rate of the head and of the case shapes", 0)
+        float, Opt("Highest learning rate of the head and of the case shapes (head: 2e-3)", 0)
     ] = 5e-4
     weight_decay: Annotated[float, Opt("Weight decay; biases and norms have none", 0)] = 0.01
     warmup: Annotated[float, Opt("Share of the steps in which the rates rise", 0, 1)] = 0.1
@@ -92,9 +108,18 @@ class TrainConfig:
         int | None, Opt("Keep the embeddings and this many of the lowest layers as they are", 0)
     ] = None
 
-    max_tokens: Annotated[int, Opt("Longest window in tokens", 3)] = 128
-    language: Annotated[str, Opt("Language of the sentence splitter (ISO 639-1)")] = "en"
-    shapes: Annotated[bool, Opt("Give the encoder the case shape of each word")] = False
+    max_tokens: Annotated[
+        int | None,
+        Opt("Longest window in tokens (default: that of a checkpoint or model, or 128)", 3),
+    ] = None
+    language: Annotated[
+        str | None,
+        Opt("Language of the sentence splitter, ISO 639-1 (default: the base's, or en)"),
+    ] = None
+    shapes: Annotated[
+        bool | None,
+        Opt("Give the encoder the case shape of each word (default: as the base has it, or no)"),
+    ] = None
     lower_share: Annotated[
         float, Opt("Share of the documents to lower-case, chosen anew in each epoch", 0, 1)
     ] = 0.0
@@ -136,6 +161,12 @@ class TrainConfig:
             value = getattr(self, name)
             if isinstance(value, int | float):
                 _check_range(name, value, option)
+        for name, value in _FIXED.get(self.tune, {}).items():
+            if getattr(self, name) != value:
+                raise UsageError(
+                    f"{name}: of no use with --tune {self.tune}",
+                    hint=f"leave it out, or choose --tune full; {_REASONS[self.tune]}",
+                )
         single = [f.name for f in dataclasses.fields(TaskConfig) if hasattr(self, f.name)]
         if self.tasks and (taken := [name for name in single if getattr(self, name)]):
             raise UsageError(
@@ -143,7 +174,7 @@ class TrainConfig:
             )
         for entry in self.entries:
             if not entry.task:
-                raise UsageError("task: no task to train", hint="task = \"extract\", for example")
+                raise UsageError("task: no task to train", hint='task = "extract", for example')
             if not entry.data:
                 raise UsageError("data: no files to train on", hint="name at least one file")
             if not entry.weight > 0:
@@ -158,6 +189,23 @@ class TrainConfig:
         return (TaskConfig(**{name: getattr(self, name) for name in names}),)
 
 
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "full": {"min_steps": 200},
+    "head": {"epochs": 10, "min_steps": 400, "lr": 0.0, "head_lr": 2e-3, "precision": "no"},
+    "lora": {"epochs": 10, "min_steps": 200, "lr": 5e-4, "head_lr": 1e-3},
+}
+"""What `make_config` fills in by what is tuned; `min_steps` where no epochs are given."""
+
+_FIXED: dict[str, dict[str, Any]] = {
+    "head": {"lr": 0.0, "freeze": None, "dropout": None},
+    "lora": {"freeze": None},
+}
+_REASONS = {
+    "head": "nothing of the encoder is trained",
+    "lora": "all of the encoder's own weights stay as they are",
+}
+
+
 def config_options(cls: type[Any] = TrainConfig) -> dict[str, Opt]:
     """Return the `Opt` of every field of TrainConfig, or TaskConfig, by name."""
     hints = typing.get_type_hints(cls, include_extras=True)
@@ -165,7 +213,7 @@ def config_options(cls: type[Any] = TrainConfig) -> dict[str, Opt]:
 
 
 def make_config(values: Mapping[str, Any], where: str = "") -> TrainConfig:
-    """Return a configuration from decoded TOML or flags.
+    """Return a configuration from decoded TOML or flags, with the `DEFAULTS` of what is tuned.
 
     Raises UsageError, naming the key and `where` (a file), for an unknown or missing key, a
     value of the wrong type and a number out of range.
@@ -177,8 +225,11 @@ def make_config(values: Mapping[str, Any], where: str = "") -> TrainConfig:
             raise UsageError(
                 f"{prefix}unknown key {name!r}", hint=f"the keys are: {', '.join(names)}"
             )
+    tuned = DEFAULTS.get(str(values.get("tune", "full")), {})
+    if "epochs" in values:
+        tuned = {name: value for name, value in tuned.items() if name != "min_steps"}
     try:
-        return msgspec.convert(dict(values), TrainConfig)
+        return msgspec.convert({**tuned, **values}, TrainConfig)
     except msgspec.ValidationError as error:
         text, _, at = str(error).partition(" - at `$.")
         key = at.rstrip("`")

@@ -11,13 +11,15 @@ import torch
 
 from ..errors import UsageError
 from ..models import BATCH_TOKENS, Model
+from ..sessions import n_threads
 from ..tasks import make_options
+from .frozen import FrozenBackbone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..signature import Signature
-    from ..tasks import EncoderTask
+    from ..tasks import EncoderTask, Graph
     from .checkpoint import Checkpoint, CheckpointInfo, Head
 
 
@@ -57,14 +59,16 @@ def model_from_checkpoint(
     options: Mapping[str, Any] | None = None,
     batch_tokens: int = BATCH_TOKENS,
     *,
+    states: Graph | None = None,
     head: Head | None = None,
     device: str = "",
     threads: int = 0,
 ) -> Model:
     """Return a model that runs the checkpoint's modules, also while they are being trained.
 
-    `head` is one of the checkpoint's, by default the only one. `device` moves them: auto (CUDA where there is one), cpu, cuda, or what torch takes; by
-    default they stay where they are. `threads` (0: as it is) sets torch's own.
+    `head` is one of the checkpoint's, by default the only one. `device` moves them: auto (CUDA
+    where there is one), cpu, cuda, or what torch takes; by default they stay where they are.
+    `threads` (0: as it is) sets torch's own.
     """
     head = head or checkpoint.head()
     task = head.task
@@ -78,14 +82,17 @@ def model_from_checkpoint(
             raise UsageError(f"device {device}: PyTorch cannot use it: {error}") from error
     if threads:
         torch.set_num_threads(threads)
+    backbone = checkpoint.backbone
+    is_frozen = isinstance(backbone, FrozenBackbone)
     return Model(
         task,
         checkpoint.encoder,
-        TorchGraph(checkpoint.backbone),
+        states or (backbone if isinstance(backbone, FrozenBackbone) else TorchGraph(backbone)),
         {name: TorchGraph(module) for name, module in task.graphs(head.module).items()},
         name=_identity(checkpoint.info, task),
         options=make_options(task.Options, options or {}, head.options),
         batch_tokens=batch_tokens,
+        threads=n_threads(threads) if is_frozen and device else 1,
     )
 
 

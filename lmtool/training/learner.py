@@ -21,8 +21,10 @@ from ..errors import BundleError, PluginError, UsageError
 from ..sessions import n_threads
 from ..signature import Signature
 from .backbone import Backbone
-from .batches import Batch, Example
+from .batches import Batch, Example, pad
 from .config import TrainConfig
+from .frozen import FrozenBackbone, States
+from .lora import adapters
 
 
 class Progress(msgspec.Struct, kw_only=True):
@@ -78,21 +80,24 @@ class StateRecord(msgspec.Struct, kw_only=True):
 class Network(nn.Module):
     """Backbone and heads with the loss behind them: one forward, so that DDP sees all of it."""
 
-    def __init__(self, backbone: Backbone, heads: Mapping[str, nn.Module]) -> None:
+    def __init__(self, backbone: Backbone | FrozenBackbone, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = backbone if isinstance(backbone, Backbone) else None
         self._names = list(heads)
         self.heads = nn.ModuleList(heads.values())  # a ModuleDict refuses names such as "a.b"
         self._backbone_inputs = backbone.signature.input_names
         self._head_inputs = [signature_of(head).input_names for head in self.heads]
 
-    def forward(
-        self, name: str, inputs: dict[str, Tensor], targets: dict[str, Tensor]
-    ) -> Tensor:
-        """Return the loss of a head, a scalar in float32."""
+    def forward(self, name: str, inputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+        """Return the loss of a head, a scalar in float32.
+
+        `inputs` are those of the backbone or, where it is frozen, its outputs and the mask.
+        """
         number = self._names.index(name)
         head: Any = self.heads[number]
-        states = self.backbone(**{key: inputs[key] for key in self._backbone_inputs})
+        states = inputs
+        if self.backbone is not None:
+            states = self.backbone(**{key: inputs[key] for key in self._backbone_inputs})
         given = {**targets, "attention_mask": inputs["attention_mask"], **states}
         outputs = head(**{key: given[key] for key in self._head_inputs[number] if key in given})
         with torch.autocast(inputs["attention_mask"].device.type, enabled=False):
@@ -119,9 +124,14 @@ class Learner:
     """
 
     def __init__(
-        self, backbone: Backbone, heads: Mapping[str, nn.Module], config: TrainConfig
+        self,
+        backbone: Backbone | FrozenBackbone,
+        heads: Mapping[str, nn.Module],
+        config: TrainConfig,
+        states: States | None = None,
     ) -> None:
         self.backbone = backbone
+        self._states = states
         self.config = config
         self.progress = Progress()
         torch.set_num_threads(n_threads(config.threads))
@@ -147,6 +157,15 @@ class Learner:
             group += batches[: -len(group) % world]
         return [group[rank::world] for group in groups]
 
+    def pad(self, examples: Sequence[Example]) -> Batch:
+        """Pad a batch; where the backbone is frozen, its hidden states take its inputs' place."""
+        batch = pad(examples)
+        if self._states is None:
+            return batch
+        hidden = self._states.run({name: t.numpy() for name, t in batch.inputs.items()})
+        inputs = {name: torch.from_numpy(array) for name, array in hidden.items()}
+        return batch._replace(inputs={**inputs, "attention_mask": batch.inputs["attention_mask"]})
+
     def step(self, batches: Sequence[Batch], rate: float) -> None:
         """Take one step on a group of batches, with the learning rates times `rate`."""
         for group in self._optimizer.param_groups:
@@ -161,7 +180,8 @@ class Learner:
                 self.accelerator.backward(loss)
             self.loss_sum += loss.detach()
         if self.config.clip:
-            self.accelerator.clip_grad_norm_([p for p in self._network.parameters() if p.requires_grad], self.config.clip)
+            trained = [p for p in self._network.parameters() if p.requires_grad]
+            self.accelerator.clip_grad_norm_(trained, self.config.clip)
         self._prepared.step()
         self._prepared.zero_grad()
 
@@ -181,6 +201,8 @@ class Learner:
     def state(self) -> tuple[dict[str, Tensor], StateRecord]:
         """Return what a resumed run needs beside the weights, as tensors and a record."""
         tensors = {"loss_sum": self.loss_sum.cpu()}
+        if isinstance(self.backbone, Backbone):
+            tensors |= {name: t.cpu() for name, t in adapters(self.backbone.encoder).items()}
         for index, values in self._optimizer.state_dict()["state"].items():
             for name, value in values.items():
                 if value is not None:
@@ -236,17 +258,22 @@ class Learner:
         self.progress = msgspec.structs.replace(record.progress)
 
 
-def make_optimizer(backbone: Backbone, heads: Iterable[nn.Module], config: TrainConfig) -> Any:
+def make_optimizer(
+    backbone: Backbone | FrozenBackbone, heads: Iterable[nn.Module], config: TrainConfig
+) -> Any:
     """Return the optimizer, with one rate for the encoder and one for what is new.
 
     New are the heads and the embedding of case shapes. Tensors with fewer than two axes
     (biases, norms) have no weight decay.
     """
     new = [parameter for head in heads for parameter in head.parameters()]
-    if backbone.shape_embedding is not None:
-        new += [p for p in backbone.shape_embedding.parameters() if p.requires_grad]
+    old: list[nn.Parameter] = []
+    if isinstance(backbone, Backbone):
+        old = list(backbone.encoder.parameters())
+        if backbone.shape_embedding is not None:
+            new += [p for p in backbone.shape_embedding.parameters() if p.requires_grad]
     groups = []
-    for trained, lr in ((backbone.encoder.parameters(), config.lr), (new, config.head_lr)):
+    for trained, lr in ((old, config.lr), (new, config.head_lr)):
         parameters = [p for p in trained if p.requires_grad]
         for is_matrix in (True, False):
             groups.append(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PluginError, UsageError
-from .batches import Examples, pad
+from .batches import Examples
 from .learner import Learner, Progress, rate
 
 READ_STEPS = 10
@@ -30,7 +30,7 @@ class Step:
     """The loss of the step (on a GPU the mean of the last few), and the mean loss since the last
     evaluation where there are scores."""
     lr: float
-    """The learning rate of the backbone."""
+    """The learning rate of the backbone, or of the heads where they alone are trained."""
     tokens_per_second: float
     """Real tokens, without padding, of the last steps; time for evaluation is not counted."""
     seconds: float
@@ -44,8 +44,13 @@ class Step:
 
 
 def count_steps(learner: Learner, examples: Examples) -> int:
-    """Return the steps of a whole run. The epochs may differ a little, so each is cut."""
+    """Return the steps of a whole run. The epochs may differ a little, so each is cut.
+
+    Where the data is little, `examples` takes as many passes an epoch as give the least steps.
+    """
     config = learner.config
+    one_pass = len(learner.groups(examples.batches_of_pass(0, config.batch_tokens)))
+    examples.n_passes = max(math.ceil(config.min_steps / (one_pass * config.epochs)), 1)
     n_steps = sum(
         len(learner.groups(examples.batches(epoch, config.batch_tokens)))
         for epoch in range(config.epochs)
@@ -74,7 +79,7 @@ def fit(
         for group in groups[progress.group :]:
             meter.start()
             factor = rate(progress.step, n_steps, config)
-            batches = [pad(batch) for batch in group]
+            batches = [learner.pad(batch) for batch in group]
             learner.step(batches, factor)
             progress.advance(len(groups))
             meter.stop(sum(batch.n_tokens for batch in batches))
@@ -86,8 +91,9 @@ def fit(
             is_last = progress.step == n_steps or progress.is_stale(config.patience)
             yield Step(
                 number=progress.step, total=n_steps, epoch=epoch + 1, loss=meter.loss,
-                lr=config.lr * factor, tokens_per_second=meter.tokens_per_second,
-                seconds=meter.clock(), scores=scores, is_best=is_best, is_last=is_last,
+                lr=(config.lr or config.head_lr) * factor,
+                tokens_per_second=meter.tokens_per_second, seconds=meter.clock(),
+                scores=scores, is_best=is_best, is_last=is_last,
             )  # fmt: skip
             if is_last:
                 return

@@ -20,13 +20,13 @@ from typing import Any
 import msgspec
 
 from ..documents import Document
-from ..errors import BundleError, DataError, UsageError
+from ..errors import DataError, UsageError
 from ..evaluation import evaluate
 from ..models import Model, find_task
 from ..plugins import registry
 from ..tasks import EncoderTask, make_options
-from ..windows import Encoding, TextEncoder
-from .backbone import load_backbone, load_tokenizer
+from ..windows import Window
+from .backbone import Backbone
 from .batches import Examples, Source
 from .check import check_data
 from .checkpoint import (
@@ -35,16 +35,21 @@ from .checkpoint import (
     Head,
     HeadInfo,
     load_checkpoint,
+    load_encoder,
+    load_head,
     load_state,
+    read_info,
     recover_checkpoint,
     save_checkpoint,
 )
 from .config import TrainConfig, absolute, format_config, read_config
 from .data import Data, read_data
+from .frozen import FrozenBackbone, States, frozen_backbone
 from .inference import model_from_checkpoint
 from .learner import Learner, deterministic, seed_all
 from .logs import Logs, plain_scores
 from .loop import Step, count_steps, fit
+from .lora import add_adapters, load_adapters
 
 MEAN_METRIC = "mean"
 """The mean of the main metrics of several heads."""
@@ -87,6 +92,8 @@ def prepare_run(
     data.refuse_bad()
     if is_resumed:
         checkpoint = load_checkpoint(out / "last", task=task)
+        if config.tune == "lora":
+            checkpoint = dataclasses.replace(checkpoint, backbone=_adapted(config, checkpoint))
         if checkpoint.info.data != data.hashes:
             raise UsageError(
                 f"{out}: the data files have changed since the run began",
@@ -134,15 +141,21 @@ class Run:
         self._checkpoint = checkpoint
         self._examples = examples
         self._is_resumed = is_resumed
-        if config.freeze is not None:
+        self._states: States | None = None
+        if isinstance(checkpoint.backbone, FrozenBackbone):
+            checkpoint.backbone.to(config.device)
+            self._states = States(checkpoint.backbone, self._out)
+        elif config.freeze is not None:
             checkpoint.backbone.freeze(config.freeze)
         modules = {name: head.module for name, head in checkpoint.heads.items()}
-        self._learner = Learner(checkpoint.backbone, modules, config)
+        self._learner = Learner(checkpoint.backbone, modules, config, self._states)
         self._models: dict[str, Model] = {}
         self._dev: dict[str, list[Document]] = {}
         self.reports = {}
         for name, head in checkpoint.heads.items():
-            self._models[name] = model_from_checkpoint(checkpoint, head.options, head=head)
+            self._models[name] = model_from_checkpoint(
+                checkpoint, head.options, head=head, states=self._states
+            )
             parts = [part for part in data.parts if part.entry.head == name]
             train, dev = ([d for p in parts for d in getattr(p, k)] for k in ("train", "dev"))
             self.reports[name] = check_data(head.task.layers, checkpoint.encoder, train, dev)
@@ -182,6 +195,8 @@ class Run:
         else:
             seed_all(self.config.seed + learner.accelerator.process_index)
         logs = self._open_logs() if self.is_main else None
+        if self._states is not None:
+            self._states.add(self._windows(), self.config.threads)
         score = self._evaluate if self._dev else None
         with deterministic(learner.accelerator.device), _Interrupt() as interrupt:
             try:
@@ -198,6 +213,16 @@ class Run:
             finally:
                 if logs is not None:
                     logs.close()
+
+    def _windows(self) -> Iterator[Window]:
+        """Yield all windows that are trained and evaluated on."""
+        yield from self._examples.windows(self.config.epochs)
+        for name, documents in self._dev.items():
+            model = self._models[name]
+            blank = (model.task.blank(document, model.options) for document in documents)
+            pairs = model.task.reads_pairs
+            for _, window in model.encoder.windows_of_documents(blank, pairs=pairs):
+                yield window
 
     def _open_logs(self) -> Logs:
         self._out.mkdir(parents=True, exist_ok=True)
@@ -300,34 +325,59 @@ def _new_checkpoint(
     config: TrainConfig, tasks: Mapping[str, type[EncoderTask]], data: Data
 ) -> Checkpoint:
     """Return the modules at the start: the base encoder with new heads."""
-    encoding = Encoding(
-        max_tokens=config.max_tokens, language=config.language, has_shapes=config.shapes
-    )
     instances = {name: _new_task(name, tasks, data) for name in dict.fromkeys(_names(data))}
-    backbone = load_backbone(
-        config.base,
-        has_shapes=config.shapes,
-        max_tokens=config.max_tokens,
-        dropout=config.dropout,
-    )
-    encoder = TextEncoder(load_tokenizer(config.base), encoding)
-    n_ids = encoder.tokenizer.get_vocab_size()
-    n_rows = backbone.encoder.get_input_embeddings().num_embeddings
-    if n_ids > n_rows:
-        raise BundleError(
-            f"{config.base}: its tokenizer has {n_ids} tokens, its weights {n_rows}",
-            hint="the tokenizer belongs to another encoder",
-        )
+    backbone: Backbone | FrozenBackbone
+    if config.tune == "head":
+        texts = [document for part in data.parts for document in part.train]
+        backbone, encoder = frozen_backbone(config, texts)
+    else:
+        backbone, encoder = load_encoder(config)
+        if config.tune == "lora":
+            add_adapters(backbone, config.lora_rank)
     heads = {
         name: Head(task, task.build_head(backbone.hidden_size), options)
         for name, (task, options) in instances.items()
     }
+    _take_heads(heads, Path(config.base), backbone.hidden_size)
     infos = {
         name: HeadInfo(task=h.task.name, labels=h.task.labels, form=h.task.form, options=h.options)
         for name, h in heads.items()
     }
-    info = CheckpointInfo(heads=infos, encoding=encoding, base=config.base, data=data.hashes)
+    info = CheckpointInfo(
+        heads=infos,
+        encoding=encoder.encoding,
+        base=config.base,
+        is_frozen=config.tune == "head",
+        data=data.hashes,
+    )
     return Checkpoint(info, backbone, encoder, heads)
+
+
+def _take_heads(heads: dict[str, Head], base: Path, hidden_size: int) -> None:
+    """Let heads go on from those of a base checkpoint with their name, task and (all) labels."""
+    if not (base / "checkpoint.json").is_file():
+        return
+    for name, info in read_info(base).heads.items():
+        head = heads.get(name)
+        if head and head.task.name == info.task and _are_labels_of(head.task, info.labels):
+            info = msgspec.structs.replace(info, form={**head.task.form, **info.form})
+            trained = load_head(base, name, info, type(head.task), hidden_size)
+            heads[name] = dataclasses.replace(trained, options=head.options)
+
+
+def _are_labels_of(task: EncoderTask, labels: Mapping[str, Sequence[str]]) -> bool:
+    return all(set(names) <= set(labels.get(key, ())) for key, names in task.labels.items())
+
+
+def _adapted(config: TrainConfig, checkpoint: Checkpoint) -> Backbone:
+    """Return the base encoder with the adapters that the last save of the run has."""
+    backbone, _ = load_encoder(config)
+    add_adapters(backbone, config.lora_rank)
+    load_adapters(backbone, load_state(Path(config.out) / "last")[0])
+    shapes = getattr(checkpoint.backbone, "shape_embedding", None)
+    if backbone.shape_embedding is not None and shapes is not None:
+        backbone.shape_embedding.load_state_dict(shapes.state_dict())
+    return backbone
 
 
 def _names(data: Data) -> list[str]:

@@ -59,6 +59,8 @@ def best_tags(scores: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     Viterbi with every other transition free, on lists: numpy is slow on arrays this small.
     """
     first, *others = scores.astype(np.float64).tolist()
+    if scores.shape[1] == 3:
+        return np.array(_best_of_three(first, others), np.int64)
     insides = range(2, scores.shape[1], 2)
     total = [-math.inf if tag in insides else score for tag, score in enumerate(first)]
     back = []
@@ -75,6 +77,23 @@ def best_tags(scores: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     for before in reversed(back):
         path.append(before[path[-1]])
     return np.array(path[::-1], np.int64)
+
+
+def _best_of_three(first: list[float], others: list[list[float]]) -> list[int]:
+    """Return the best sequence of the tags of one label: outside, begin, inside."""
+    outside, begin, inside = first[0], first[1], -math.inf
+    back = []
+    for more_outside, more_begin, more_inside in others:
+        best, after_any = (outside, 0) if outside >= begin else (begin, 1)
+        if inside > best:
+            best, after_any = inside, 2
+        held, after_held = (begin, 1) if begin >= inside else (inside, 2)
+        back.append((after_any, after_any, after_held))
+        outside, begin, inside = best + more_outside, best + more_begin, held + more_inside
+    path = [max(range(3), key=(outside, begin, inside).__getitem__)]
+    for before in reversed(back):
+        path.append(before[path[-1]])
+    return path[::-1]
 
 
 def is_valid(tags: Iterable[int]) -> bool:
@@ -95,8 +114,12 @@ def spans_from_logits(
     `best` is each word's best tag. The score of a span is the mean probability that its words
     bear its label, as B- or I-.
     """
-    if not best.any():
+    inside = best.nonzero()[0].tolist()
+    if not inside:
         return []
+    # before and behind lies nothing; the word before the first may have to begin a span
+    low, high = max(inside[0] - 1, 0), inside[-1] + 1
+    logits, best = logits[low:high], best[low:high]
     tags: list[int] = best.tolist()
     if not is_valid(tags):
         tags = best_tags(logits).tolist()
@@ -110,5 +133,6 @@ def spans_from_logits(
             while last < len(tags) and tags[last] == begin + 1:
                 last += 1
             score = sum(row[begin // 2] for row in scores[first:last]) / (last - first)
-            spans.append(WordSpan(first, last, labels[begin // 2], min(score, 1.0)))
+            label = labels[begin // 2]
+            spans.append(WordSpan(low + first, low + last, label, min(score, 1.0)))
     return spans

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import lmtool
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from lmtool.windows import Window
 
+    from .finding import Found
+
 
 @dataclass(frozen=True, slots=True)
 class ExtractOptions:
@@ -22,58 +24,196 @@ class ExtractOptions:
 
     labels: Annotated[
         tuple[str, ...],
-        lmtool.Opt("Only these labels, separated by commas (default: all)", values="labels"),
+        lmtool.Opt("Only these entity labels, separated by commas (default: all)", values="labels"),
     ] = ()
-    threshold: Annotated[
-        float, lmtool.Opt("Least score of an entity that is kept", minimum=0, maximum=1)
-    ] = 0.0
+    threshold: Annotated[float, lmtool.Opt("Least score of what is kept", minimum=0, maximum=1)] = (
+        0.0
+    )
+    only: Annotated[
+        tuple[str, ...],
+        lmtool.Opt("Only these of entities, relations, events, separated by commas (default: all)"),
+    ] = ()
+    frames: Annotated[
+        bool, lmtool.Opt("Take the arguments of events that have none from the layer frames")
+    ] = False
 
 
 class ExtractTask(lmtool.EncoderTask):
-    """Finds the named entities of a text."""
+    """Finds named entities, the relations between them, and events with their arguments."""
 
     name: ClassVar[str] = "extract"
-    summary: ClassVar[str] = "Find persons, organisations, places and other names"
-    layers: ClassVar[tuple[str, ...]] = ("entities",)
+    summary: ClassVar[str] = "Find names, relations between them, and events"
+    layers: ClassVar[tuple[str, ...]] = ("entities", "relations", "events")
     main_metric: ClassVar[str] = "micro_f1"
     Options: ClassVar[type[Any]] = ExtractOptions
 
     @classmethod
     def collect_labels(cls, documents: Sequence[lmtool.Document]) -> dict[str, list[str]]:
-        """Return the entity labels of the gold, sorted."""
-        found = {entity.label for doc in documents for entity in doc.entities or ()}
-        return {"entities": sorted(found - {UNKNOWN})}
+        """Return the labels that the gold has, sorted: of entities, relations, events, arguments.
+
+        Layers without any are left out.
+        """
+        found: dict[str, set[str]] = {
+            "entities": {e.label for d in documents for e in d.entities or ()},
+            "relations": {r.label for d in documents for r in d.relations or ()},
+            "events": {e.label for d in documents for e in d.events or ()},
+            "arguments": {a.role for d in documents for e in d.events or () for a in e.arguments},
+        }
+        labels = {key: sorted(names - {UNKNOWN}) for key, names in found.items()}
+        return {key: names for key, names in labels.items() if names} or {"entities": []}
+
+    @classmethod
+    def labels_of(cls, labels: dict[str, list[str]], layers: Sequence[str]) -> dict[str, list[str]]:
+        """Return the labels that belong to these layers; the roles of arguments are of events."""
+        keys = {*layers, *(["arguments"] if "events" in layers else [])}
+        return {key: names for key, names in labels.items() if key in keys}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The layers that this model has."""
+        return tuple(layer for layer in self.layers if layer in self.labels)
+
+    def limit(self, options: ExtractOptions, parts: Sequence[str]) -> ExtractOptions:
+        """Return options for these layers alone."""
+        return replace(options, only=tuple(parts))
+
+    def has_gold(self, document: lmtool.Document) -> bool:
+        """Whether a document has a layer that this model has labels for."""
+        return any(
+            document.layer(layer) is not None for layer in self.layers if layer in self.labels
+        )
+
+    @classmethod
+    def collect_form(cls, documents: Sequence[lmtool.Document]) -> dict[str, Any]:
+        """Return what `RelationForm` and `EventForm` read, for the layers that the gold has."""
+        from .events import collect_event_form
+        from .relations import collect_relation_form
+
+        forms = {
+            "relations": collect_relation_form(documents),
+            "events": collect_event_form(documents),
+        }
+        return {layer: form for layer, form in forms.items() if form}
 
     def build_head(self, hidden_size: int) -> torch.nn.Module:
-        """Return a linear tagger."""
-        from .model import TaggingHead
+        """Return a linear tagger for entities alone, else a head with a part for each layer."""
+        from .model import ArgumentHead, ExtractHead, Part, RelationHead, TaggingHead
+        from .relations import RelationForm
         from .tags import tag_names
 
-        return TaggingHead(hidden_size, len(tag_names(self.labels["entities"])))
+        labels = self.labels
+        if list(labels) == ["entities"]:
+            return TaggingHead(hidden_size, len(tag_names(labels["entities"])))
+        parts: dict[str, Part] = {}
+        if "entities" in labels:
+            parts["head"] = TaggingHead(hidden_size, len(tag_names(labels["entities"])))
+        if "relations" in labels:
+            parts["relations"] = RelationHead(hidden_size, RelationForm.of(labels, self.form))
+        if "events" in labels:
+            n_tags = len(tag_names(labels["events"]))
+            parts["events"] = TaggingHead(hidden_size, n_tags, "allowed_events")
+        if "arguments" in labels:
+            n_types, n_roles = len(labels["events"]), len(labels["arguments"])
+            parts["arguments"] = ArgumentHead(hidden_size, n_types, n_roles)
+        return ExtractHead(parts)
+
+    def graphs(self, head: torch.nn.Module) -> dict[str, torch.nn.Module]:
+        """Return a graph for each part of the head: "head" finds the entities."""
+        parts = getattr(head, "parts", None)
+        return {"head": head} if parts is None else dict(parts.items())
+
+    def example_inputs(self, hidden: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return three mentions in two groups, their two pairs, and two triggers."""
+        import torch
+
+        n_rows = len(hidden["hidden"])
+        rows = {
+            "mentions": [[1, 2], [3, 3], [4, 5]],
+            "mention_groups": [0, 1, 0],
+            "group_types": [0, 0],
+            "pairs": [[0, 1], [1, 0]],
+            "pair_distances": [1, 2],
+            "triggers": [[1, 2], [3, 3]],
+            "trigger_types": [0, 0],
+        }
+        return {name: torch.tensor([row] * n_rows) for name, row in rows.items()}
 
     def targets(self, window: Window, document: lmtool.Document) -> dict[str, NDArray[Any]]:
-        """Return `allowed`, bool (tokens, tags), set on the first token of each word."""
+        """Return the targets of the layers that the document has gold for.
+
+        `allowed` and `allowed_events`, bool (tokens, tags), are set on the first token of each
+        word. What pairs and triggers give is described in `relations` and `events`.
+        """
+        targets: dict[str, NDArray[Any]] = {}
+        if "entities" in self.labels and document.entities is not None:
+            spans = self._gold_spans(window, document)
+            targets["allowed"] = self._allowed("entities", window, document, spans)
+        if "relations" in self.labels and document.relations is not None:
+            targets |= self._pair_targets(window, document)
+        if "events" in self.labels and document.events is not None:
+            targets |= self._event_targets(window, document)
+        return targets
+
+    def _allowed(
+        self,
+        layer: str,
+        window: Window,
+        document: lmtool.Document,
+        spans: Sequence[tuple[int, int, str]],
+    ) -> NDArray[Any]:
         import numpy as np
 
         from .tags import allowed_tags
 
-        labels = self.labels["entities"]
-        annotated = (document.annotated or {}).get("entities", labels)
-        words = allowed_tags(
-            len(window.word_tokens), self._gold_spans(window, document), labels, annotated
-        )
+        labels = self.labels[layer]
+        annotated = (document.annotated or {}).get(layer, labels)
+        words = allowed_tags(len(window.word_tokens), spans, labels, annotated)
         allowed = np.zeros((len(window.ids), words.shape[1]), bool)
         allowed[window.word_tokens] = words
-        return {"allowed": allowed}
+        return allowed
+
+    def _event_targets(self, window: Window, document: lmtool.Document) -> dict[str, NDArray[Any]]:
+        from .events import EventForm, argument_targets, event_words
+
+        labels = self.labels["events"]
+        spans = [
+            (first, last, label)
+            for first, last, label in event_words(window, document)
+            if label in labels or label == UNKNOWN
+        ]
+        targets = {"allowed_events": self._allowed("events", window, document, spans)}
+        if "arguments" in self.labels:
+            targets |= argument_targets(window, document, EventForm.of(self.labels, self.form))
+        return targets
+
+    def _pair_targets(self, window: Window, document: lmtool.Document) -> dict[str, NDArray[Any]]:
+        from .relations import RelationForm, gold_pairs
+
+        return gold_pairs(window, document, RelationForm.of(self.labels, self.form))
 
     def check_options(self, options: ExtractOptions) -> None:
-        """Refuse labels that this model does not have."""
-        unknown = sorted(set(options.labels) - set(self.labels["entities"]))
-        if unknown:
-            raise lmtool.UsageError(
-                f"unknown label {unknown[0]!r}",
-                hint=f"this model has: {', '.join(self.labels['entities'])}",
-            )
+        """Refuse labels and layers that this model does not have."""
+        has = [layer for layer in self.layers if layer in self.labels]
+        for kind, names, known in (
+            ("label", options.labels, self.labels.get("entities", [])),
+            ("layer", options.only, has),
+        ):
+            if unknown := sorted(set(names) - set(known)):
+                raise lmtool.UsageError(
+                    f"unknown {kind} {unknown[0]!r}",
+                    hint=f"this model has: {', '.join(known)}",
+                )
+
+    def given_layers(self, options: ExtractOptions) -> tuple[str, ...]:
+        """Return the layers of the input that are read.
+
+        The entities where relations are wanted without them, and the frames if they are to give
+        arguments.
+        """
+        wanted = self._wanted(options)
+        is_given = "relations" in wanted and "entities" not in wanted
+        has_frames = options.frames and "events" in wanted
+        return (*(["entities"] if is_given else []), *(["frames"] if has_frames else []))
 
     def infer(
         self,
@@ -81,69 +221,118 @@ class ExtractTask(lmtool.EncoderTask):
         hidden: Mapping[str, NDArray[Any]],
         windows: Sequence[Window],
         options: ExtractOptions,
-    ) -> list[list[tuple[int, int, str, float]]]:
-        """Return the entities of each window: start, end, label, score."""
-        from .tags import spans_from_logits
+    ) -> list[Found]:
+        """Return what stands in each window, offsets from its start."""
+        from .events import EventForm
+        from .finding import find_events, find_relations
+        from .relations import RelationForm
 
-        logits = graphs["head"].run(hidden)["logits"]
-        best = logits.argmax(2)
-        parts = []
-        for row, row_best, window in zip(logits, best, windows, strict=True):
-            words = window.word_tokens
-            spans = spans_from_logits(row[words], row_best[words], self.labels["entities"])
-            parts.append(
-                [
-                    (
-                        int(window.word_starts[span.first]),
-                        int(window.word_ends[span.last - 1]),
-                        span.label,
-                        round(span.score, 4),
-                    )
-                    for span in spans
-                    if span.score >= options.threshold
-                    and (not options.labels or span.label in options.labels)
+        wanted = self._wanted(options)
+        found: list[Found] = [{} for _ in windows]
+        if "entities" in self.labels and wanted & {"entities", "relations"}:
+            self._find_entities(graphs["head"], hidden, windows, options, found)
+        if "relations" in wanted:
+            rows = [part.get("entities") for part in found]
+            form = RelationForm.of(self.labels, self.form)
+            relations = find_relations(graphs["relations"], hidden, windows, rows, form)
+            for part, these in zip(found, relations, strict=True):
+                part["relations"] = these
+        if "events" in wanted:
+            events = find_events(graphs, hidden, windows, EventForm.of(self.labels, self.form))
+            for part, those in zip(found, events, strict=True):
+                part["events"] = [e for e in those if e.score >= options.threshold]
+        return found
+
+    def _find_entities(
+        self,
+        graph: lmtool.Graph,
+        hidden: Mapping[str, NDArray[Any]],
+        windows: Sequence[Window],
+        options: ExtractOptions,
+        found: Sequence[Found],
+    ) -> None:
+        """Set the entities of each part, but not where the window's document gives them."""
+        from .finding import find_entities
+
+        is_given = [w.document is not None and w.document.entities is not None for w in windows]
+        if all(is_given):
+            return
+        rows = find_entities(graph, hidden, windows, self.labels["entities"])
+        for part, entities, given in zip(found, rows, is_given, strict=True):
+            if not given:
+                part["entities"] = [
+                    entity
+                    for entity in entities
+                    if entity.score >= options.threshold
+                    and (not options.labels or entity.label in options.labels)
                 ]
-            )
-        return parts
+
+    def _wanted(self, options: ExtractOptions) -> set[str]:
+        """Return the layers to find: those asked for, by default all that the model has."""
+        return {
+            layer
+            for layer in self.layers
+            if layer in self.labels and (not options.only or layer in options.only)
+        }
 
     def merge(
         self, document: lmtool.Document, parts: Sequence[lmtool.Part], options: ExtractOptions
     ) -> dict[str, Any]:
-        """Return the entities of all windows with offsets in the document, numbered from e1 on."""
-        spans = [
-            (part.start + start, part.start + end, label, score)
-            for part in parts
-            for start, end, label, score in part.value
-        ]
-        return {
-            "entities": [
-                lmtool.Entity(
-                    id=f"e{number}",
-                    start=start,
-                    end=end,
-                    text=document.text[start:end],
-                    label=label,
-                    score=score,
-                )
-                for number, (start, end, label, score) in enumerate(spans, 1)
-            ]
-        }
+        """Return the layers of all windows; the entities are numbered from e1 on.
+
+        Given entities stay as they are, and are written only where they have no ids.
+        """
+        from .merging import merge_parts, relation_score, with_frame_arguments
+
+        layers = self._wanted(options)
+        if "relations" in layers and "entities" in self.labels and document.entities is None:
+            layers.add("entities")
+        bias = self.form.get("relations", {}).get("bias", 0.0)
+        merged = merge_parts(
+            document,
+            parts,
+            [layer for layer in self.layers if layer in layers],
+            lambda margin: relation_score(margin, bias, options.threshold),
+        )
+        if options.frames and "events" in merged:
+            merged["events"] = with_frame_arguments(merged["events"], document)
+        return merged
 
     def score(
         self, gold: Sequence[lmtool.Document], predicted: Sequence[lmtool.Document]
     ) -> dict[str, Any]:
-        """Return precision, recall and F1 of exact spans, by label, micro and macro."""
-        from .scoring import score_entities
+        """Return the scores of each layer that the model has; see `scoring`."""
+        from .scoring import score_entities, score_layers
 
-        return score_entities(gold, predicted, self.labels["entities"])
+        if list(self.labels) == ["entities"]:
+            return score_entities(gold, predicted, self.labels["entities"])
+        return score_layers(gold, predicted, self.labels)
+
+    def calibrate(
+        self, documents: Sequence[lmtool.Document], parts: Sequence[Sequence[lmtool.Part]]
+    ) -> dict[str, Any]:
+        """Return the `bias` of relations with the best F1, as a key of the form's "relations"."""
+        from .merging import merge_parts
+        from .scoring import best_bias
+
+        rows = [row for row, document in enumerate(documents) if document.relations is not None]
+        if "relations" not in self.labels or not rows:
+            return {}
+        gold = [documents[row] for row in rows]
+        blank = [self.blank(document, self.Options()) for document in gold]
+        layers = ["entities", "relations"] if "entities" in self.labels else ["relations"]
+        every = [
+            document.with_layers(merge_parts(document, parts[row], layers, float))
+            for row, document in zip(rows, blank, strict=True)
+        ]
+        bias = best_bias(gold, every, self.labels["relations"])
+        return {"relations": {**self.form.get("relations", {}), "bias": bias}}
 
     def gold_parts(self, window: Window, document: lmtool.Document) -> Any:
         """Return what `infer` would give for the gold of this window."""
-        return [
-            (int(window.word_starts[first]), int(window.word_ends[last - 1]), label, 1.0)
-            for first, last, label in self._gold_spans(window, document)
-            if label != UNKNOWN
-        ]
+        from .merging import gold_part
+
+        return gold_part(window, document, self._gold_spans(window, document), self.labels)
 
     def _gold_spans(self, window: Window, document: lmtool.Document) -> list[tuple[int, int, str]]:
         """Return the gold as word ranges, the longest first where spans overlap.

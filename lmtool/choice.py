@@ -1,0 +1,72 @@
+"""Which model a task uses: what is installed, what the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from .bundles import installed_bundles
+from .errors import BundleError, UsageError
+from .plugins import registry
+from .settings import settings
+
+
+class Head(msgspec.Struct):
+    """The part of a bundle.json that tells bundles apart."""
+
+    task: str
+    labels: dict[str, list[str]]
+
+
+def heads() -> Iterator[tuple[str, Path, Head]]:
+    """Yield name, folder and head of the bundles of the user and of the loaded plugins.
+
+    One that cannot be read is left out: `lmtool models list` shows it.
+    """
+    for name, folder in sorted(installed_bundles().items()):
+        try:
+            yield name, folder, read_head(folder)
+        except BundleError:
+            continue
+
+
+def read_head(folder: Path) -> Head:
+    """Return the head of a bundle; BundleError when it cannot be read."""
+    path = folder / "bundle.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Head)
+    except (OSError, msgspec.DecodeError) as error:
+        raise BundleError(f"{path}: {error}", hint="export or install it again") from error
+
+
+def default_model(task: str, parts: Sequence[str] = ()) -> str:
+    """Return the model of a task where none is named: the setting, or the only one there is.
+
+    Of several, those that have labels for all of `parts` are taken, then the one named TASK-en,
+    then those whose name ends in "-en". BundleError when there is none, and UsageError when there
+    is no telling which.
+    """
+    if ref := settings().model.get(task):
+        return ref
+    for load in (registry().load_own, registry().load_all):
+        load()
+        found = {name: head.labels for name, _, head in heads() if head.task == task}
+        able = [name for name, labels in found.items() if labels.keys() >= set(parts)]
+        names = able or list(found)
+        if len(names) > 1:
+            exact = [name for name in names if name == f"{task}-en"]
+            names = exact or [name for name in names if name.endswith("-en")] or names
+        if len(names) == 1:
+            return names[0]
+        if names:
+            raise UsageError(
+                f"{len(names)} models are installed for {task!r}: {', '.join(names)}",
+                hint=f'choose one with --model, or for good: {task} = "{names[0]}" under [model] '
+                "in the file that lmtool config path names",
+            )
+    raise BundleError(
+        f"no model for {task!r} is installed",
+        hint=f"train one (lmtool train {task} --help), or name its folder with --model",
+    )

@@ -1,0 +1,77 @@
+"""Low-rank additions to an encoder (LoRA, Hu et al. 2021), by peft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BundleError, UsageError
+from .backbone import Backbone, layers_of
+
+STATE = "adapter."
+"""What the names of the adapters' tensors begin with in a saved state."""
+
+
+def add_adapters(backbone: Backbone, rank: int) -> None:
+    """Add W + BA to the linear layers of the encoder's layers; all else of it is frozen."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--tune lora needs {error.name}, which is not installed",
+            hint='pip install "lmtool[train]"',
+        ) from error
+    inside = {id(module) for layer in layers_of(backbone.encoder) for module in layer.modules()}
+    names = [
+        name
+        for name, module in backbone.encoder.named_modules()
+        if isinstance(module, nn.Linear) and id(module) in inside
+    ]
+    if not names:
+        raise UsageError(
+            "tune: this encoder has no linear layers that lora could add to",
+            hint="choose --tune full or head",
+        )
+    config = LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=names)
+    inject_adapter_in_model(config, backbone.encoder)
+    for name, parameter in backbone.encoder.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+
+
+def adapters(encoder: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of the adapters, by their names in a saved state; {} without any."""
+    return {STATE + name: t for name, t in encoder.state_dict().items() if "lora_" in name}
+
+
+def load_adapters(backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
+    """Take over what `adapters` gave; BundleError when it does not fit."""
+    own = adapters(backbone.encoder)
+    try:
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(tensors[name])
+    except (KeyError, RuntimeError) as error:
+        raise BundleError(
+            f"the saved adapters do not fit: {error}", hint="start the training anew"
+        ) from error
+
+
+def merged_weights(encoder: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of an encoder with its adapters added up, under the names without them.
+
+    Nothing is changed in place: subtracting again would not give the same bits.
+    """
+    found: dict[str, Tensor] = {}
+    for name, tensor in encoder.state_dict().items():
+        if "lora_" not in name:
+            found[name.replace(".base_layer.", ".")] = tensor
+    for name, module in encoder.named_modules():
+        layer: Any = module
+        if hasattr(layer, "get_delta_weight"):
+            for adapter in layer.active_adapters:
+                delta = layer.get_delta_weight(adapter)  # (out, in)
+                found[f"{name}.weight"] = found[f"{name}.weight"] + delta
+    return found

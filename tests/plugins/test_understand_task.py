@@ -1,0 +1,280 @@
+"""The tasks of understanding: their contract, and from gold to commands that run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lmtool_understand.embedding import EmbedTask
+from lmtool_understand.task import UnderstandOptions, UnderstandTask
+
+import lmtool
+from lmtool import Document, Label
+from lmtool.documents import encode_document
+from lmtool.testing import check_task, run_cli, tiny_backbone
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def labels(*names: str) -> list[Label]:
+    return [Label(label=name) for name in names]
+
+
+def gold() -> list[Document]:
+    """Return texts with gold in four schemes: one, one or none, several, a number."""
+    found = []
+    for good, bad in zip("good fine great".split(), "bad poor dire".split(), strict=True):
+        for word, mood in ((good, labels("glad")), (bad, labels("sad"))):
+            text = f"The film was {word} and so was the cast."
+            found.append(Document(text=text, labels={"mood": mood, "tags": labels("cast", "film")}))
+        text = f"A {good} book, a {bad} day."
+        found.append(Document(text=text, labels={"tags": labels("book"), "mood": []}))
+        found.append(Document(text=f"{good} {good}!", labels={"stars": [Label(value=5.0)]}))
+        found.append(Document(text=f"{bad} {bad}!", labels={"stars": [Label(value=1.0)]}))
+    found.append(Document(text="A day.", labels={"topic": labels("time"), "tags": []}))
+    found.append(Document(text="A film.", labels={"topic": labels("art")}))
+    return found
+
+
+def vectors(texts: list[str]) -> list[Document]:
+    random = np.random.default_rng(0)
+    found = []
+    for text in texts:
+        vector = random.normal(size=32)
+        rounded = [round(x, 6) for x in (vector / np.linalg.norm(vector)).tolist()]
+        found.append(Document(text=text, fields={"embedding": rounded}))
+    return found
+
+
+TEXTS = [document.text for document in gold()]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_backbone(tmp_path_factory.mktemp("tiny"), TEXTS)
+
+
+@pytest.fixture(scope="module")
+def embedder(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint whose embeddings are the mean states of the tiny encoder."""
+    return train("embed", vectors(TEXTS), base, tmp_path_factory.mktemp("embed"), "--max-steps=1")
+
+
+@pytest.fixture(scope="module")
+def classifier(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("understand")
+    rates = ["--lr", "1e-3", "--head-lr", "5e-3"]
+    return train("understand", gold(), base, folder, "--epochs", "60", "--eval-every=60", *rates)
+
+
+def train(task: str, documents: list[Document], base: Path, folder: Path, *flags: str) -> Path:
+    """Train on documents and return the checkpoint."""
+    data = folder / "gold.jsonl"
+    data.write_bytes(b"".join(map(encode_document, documents)))
+    files = ["--data", data, "--dev", data, "--base", base, "-o", folder / "run"]
+    result = run_cli("train", task, *files, "--threads", "1", "-q", *flags)
+    assert result.exit_code == 0, result.stderr
+    return folder / "run" / "best"
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# ── The contract ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_understand_keeps_the_contract(base: Path) -> None:
+    check_task(UnderstandTask, gold(), base=base)
+
+
+def test_embed_keeps_the_contract(base: Path) -> None:
+    check_task(EmbedTask, vectors(TEXTS[:6]), base=base)
+
+
+def test_gold_is_that_of_the_schemes_of_the_model() -> None:
+    task = UnderstandTask({"mood": ["glad"]}, {"pairs": True})
+    assert task.has_gold(Document(text="x", labels={"mood": []}))
+    assert not task.has_gold(Document(text="x", labels={"topic": []}))
+    assert not task.has_gold(Document(text="x"))
+    assert task.reads_pairs
+    assert UnderstandTask.labels_of({"a": ["x"], "b": []}, ["b"]) == {"b": []}
+    assert UnderstandTask.labels_of({"a": ["x"], "b": []}, ["labels"]) == {"a": ["x"], "b": []}
+
+
+def test_other_schemes_of_a_document_stay() -> None:
+    task = UnderstandTask({"mood": ["glad", "sad"]})
+    part = lmtool.Part(0, (2, {"mood": np.array([5.0, 0.0])}))
+    document = Document(text="x", labels={"topic": labels("art"), "mood": labels("sad")})
+    found = task.merge(document, [part], UnderstandOptions())["labels"]
+    assert found == {"topic": labels("art"), "mood": [Label(label="glad", score=0.9933)]}
+
+
+def test_a_text_without_words_has_no_label() -> None:
+    task = UnderstandTask({"mood": ["glad", "sad"]})
+    part = lmtool.Part(0, (0, {"mood": np.array([5.0, 0.0])}))
+    assert task.merge(Document(text=" "), [part], UnderstandOptions())["labels"] == {"mood": []}
+
+
+# ── From gold to commands ────────────────────────────────────────────────────────────────────
+
+
+def test_all_kinds_of_schemes_are_learnt(classifier: Path) -> None:
+    model = lmtool.load(classifier, device="cpu")
+    assert model.task.form["kinds"] == {
+        "mood": "one", "stars": "number", "tags": "several", "topic": "one",
+    }  # fmt: skip
+    for document in gold():
+        found = model(document.text).labels or {}
+        for scheme, items in (document.labels or {}).items():
+            if scheme == "stars":
+                assert found[scheme][0].value == pytest.approx(items[0].value, abs=0.5)
+            else:
+                names = sorted(item.label for item in found[scheme])
+                assert names == [item.label for item in items], document.text
+
+
+def test_the_class_of_a_pair_depends_on_both_texts(base: Path, tmp_path: Path) -> None:
+    documents = [
+        Document(text="A good film.", pair=pair, labels={"inference": labels(label)})
+        for pair, label in (("A good film.", "same"), ("A dire day!", "other"), ("A book.", "new"))
+    ]
+    rates = ["--lr", "1e-3", "--head-lr", "5e-3"]
+    model = train("understand", documents, base, tmp_path, "--epochs=60", "--eval-every=60", *rates)
+    loaded = lmtool.load(model, device="cpu")
+    found = [loaded(Document(text=d.text, pair=d.pair)).labels or {} for d in documents]
+    assert [labels["inference"][0].label for labels in found] == ["same", "other", "new"]
+    result = run_cli("understand", "--model", model, "--text", "A good film.")
+    assert result.exit_code != 0
+    assert "no field 'pair'" in result.stderr
+
+
+def test_schemes_thresholds_and_top(classifier: Path) -> None:
+    flags = ["--model", classifier, "--text", TEXTS[0], "--device", "cpu"]
+    (record,) = records(run_cli("understand", *flags, "--scheme", "mood,topic").stdout)
+    assert list(record["labels"]) == ["mood", "topic"]
+    assert record["labels"]["mood"][0]["label"] == "glad"
+    (record,) = records(run_cli("understand", *flags, "--scheme", "mood", "--top", "2").stdout)
+    assert [label["label"] for label in record["labels"]["mood"]] == ["glad", "sad"]
+    (record,) = records(run_cli("understand", *flags, "--threshold", "1").stdout)
+    assert record["labels"]["mood"] == []
+    result = run_cli("understand", *flags, "--scheme", "humour")
+    assert result.exit_code == 2
+    assert "unknown scheme 'humour'" in result.stderr
+    assert "mood, stars, tags, topic" in result.stderr
+
+
+def test_export_keeps_what_was_calibrated(classifier: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many.jsonl"
+    many.write_bytes(b"".join(map(encode_document, gold() * 3)))
+    flags = ["--dev", many, "--precision", "fp32", "--licence", "CC0-1.0"]
+    result = run_cli("export", classifier, "-o", tmp_path / "mine", *flags)
+    assert result.exit_code == 0, result.stderr
+    info = json.loads((tmp_path / "mine" / "bundle.json").read_text("utf-8"))
+    assert sorted(info["graphs"]) == ["mood", "stars", "tags", "topic"]
+    assert info["form"]["calibration"]["mood"]["documents"] == 27
+    assert "mood" in info["form"]["thresholds"]
+    exact, exported = lmtool.load(classifier, device="cpu"), lmtool.load(tmp_path / "mine")
+    one, other = exact(TEXTS[1]).labels, exported(TEXTS[1]).labels
+    assert [label.label for label in (one or {})["mood"]] == ["sad"]
+    assert [label.label for label in (other or {})["mood"]] == ["sad"]
+
+
+def test_evaluate_shows_the_figures_of_each_scheme(classifier: Path) -> None:
+    gold_file = classifier.parent.parent / "gold.jsonl"
+    result = run_cli("evaluate", classifier, gold_file, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["mood:", "glad", "100.00", "100.00", "100.00", "3"] in rows
+    assert ["mood", "oos_recall", "100.00"] in rows
+    result = run_cli("evaluate", classifier, gold_file, "--option", 'scheme=["topic"]')
+    assert "topic accuracy 100.00" in result.stdout
+    assert "mood" not in result.stdout
+
+
+def test_completion_of_schemes(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from lmtool.cli.choice import complete_schemes
+
+    record = {"task": "understand", "labels": {"mood": ["glad"], "topic": ["art"]}}
+    (tmp_path / "bundle.json").write_text(json.dumps(record), "utf-8")
+    context: Any = SimpleNamespace(params={"model": str(tmp_path)}, info_name="understand")
+    assert complete_schemes(context, "") == ["mood", "topic"]
+    assert complete_schemes(context, "mood,t") == ["mood,topic"]
+
+
+def test_candidates_need_no_training(embedder: Path) -> None:
+    flags = ["--model", embedder, "--text", "A film.", "--device", "cpu"]
+    names = ["--candidates", "film,day,book"]
+    (record,) = records(run_cli("understand", *flags, *names, "--top", "3").stdout)
+    found = record["labels"]["candidates"]
+    assert {label["label"] for label in found} == {"film", "day", "book"}
+    assert sum(label["score"] for label in found) == pytest.approx(1, abs=1e-3)
+    (record,) = records(run_cli("understand", *flags, *names, "--scheme", "topic").stdout)
+    assert [label["label"] for label in record["labels"]["topic"]] == [found[0]["label"]]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--candidates", "a"], "nothing to choose from: 1 candidate"),
+        (["--candidates", "a,b", "--scheme", "c,d"], "2 schemes for one list"),
+    ],
+)
+def test_candidates_that_make_no_choice(embedder: Path, flags: list[str], message: str) -> None:
+    result = run_cli("understand", "--model", embedder, "--text", "x", *flags)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_candidates_need_a_model_of_embed(classifier: Path) -> None:
+    result = run_cli("understand", "--model", classifier, "--text", "x", "--candidates", "a,b")
+    assert result.exit_code == 2
+    with pytest.raises(lmtool.UsageError, match="candidates need a model of the task 'embed'"):
+        lmtool.load(classifier, device="cpu", candidates=("a", "b"))
+
+
+def test_similarity_of_two_texts_and_of_pairs(embedder: Path, tmp_path: Path) -> None:
+    flags = ["--model", embedder, "--device", "cpu"]
+    assert run_cli("similarity", "A film.", "A film.", *flags).stdout == "1.0000\n"
+    apart = float(run_cli("similarity", "A film.", "Nothing at all, today!", *flags).stdout)
+    assert -1 <= apart < 0.9999
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"id": 1, "text": "A film.", "pair": "A film."}\n{"text": "x"}\n', "utf-8")
+    result = run_cli("similarity", "--pairs", file, *flags)
+    assert result.exit_code == 3
+    assert "document 2 has no field 'pair'" in result.stderr
+    file.write_text(file.read_text("utf-8").splitlines()[0], "utf-8")
+    (record,) = records(run_cli("similarity", "--pairs", file, *flags).stdout)
+    assert record["labels"] == {"similarity": [{"value": 1.0}]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a"], "two texts are compared, not 1"),
+        ([], "two texts are compared, not 0"),
+        (["a", "b", "--pairs", "c.jsonl"], "two texts and --pairs at once"),
+    ],
+)
+def test_similarity_compares_two(arguments: list[str], message: str) -> None:
+    result = run_cli("similarity", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_embed_writes_npy_in_order(embedder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.npy"
+    flags = ["--model", embedder, "--device", "cpu", "-q"]
+    texts = "A film.\nA day.\nA film.\n"
+    result = run_cli("embed", "--input-format", "txt", "-o", out, *flags, stdin=texts)
+    assert result.exit_code == 0, result.stderr
+    rows = np.load(out)
+    assert rows.shape == (3, 32)
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert rows[0].tolist() == rows[2].tolist() != rows[1].tolist()
