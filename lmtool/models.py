@@ -150,8 +150,26 @@ class ModelGroup:
 def annotate(models: Sequence[Model], documents: Sequence[Document]) -> list[Document]:
     """Annotate documents with each model in turn, with one pass of each backbone.
 
-    Beside others, a model that compares two texts leaves documents without a `pair` alone.
+    Beside others, a model that compares two texts leaves documents without a `pair` alone. A model
+    that takes a layer as given which one before it writes runs after that one.
     """
+    stages: list[list[Model]] = [[]]
+    for model in models:
+        written = {layer for before in stages[-1] for layer in before.task.layers}
+        if written & set(model.task.given_layers(model.options)):
+            stages.append([])
+        stages[-1].append(model)
+    annotated = list(documents)
+    for stage in stages:
+        is_alone = all(model.task.reads_pairs for model in models)
+        annotated = _annotate_at_once(stage, annotated, are_pairs_needed=is_alone)
+    return annotated
+
+
+def _annotate_at_once(
+    models: Sequence[Model], documents: Sequence[Document], *, are_pairs_needed: bool
+) -> list[Document]:
+    """Annotate documents with models none of which needs what another writes."""
     passes: list[list[Model]] = []
     for model in models:
         shared = next((group for group in passes if group[0].shares_pass(model)), None)
@@ -161,7 +179,7 @@ def annotate(models: Sequence[Model], documents: Sequence[Document]) -> list[Doc
             shared.append(model)
     found: dict[int, tuple[_Found, int]] = {}
     for group in passes:
-        is_optional = len(models) > 1 and group[0].task.reads_pairs
+        is_optional = group[0].task.reads_pairs and not are_pairs_needed
         read = [d for d in documents if d.pair is not None] if is_optional else documents
         results = _run(group, read)
         found |= {id(model): (results, number) for number, model in enumerate(group)}
@@ -287,7 +305,7 @@ def load(
     if ref is None:
         from .choice import default_model
 
-        ref = default_model(task_name or "")
+        ref = default_model(task_name or "", options.get("scheme", ()))
     if (Path(ref) / "checkpoint.json").is_file():
         try:
             from .training.checkpoint import load_checkpoint

@@ -67,7 +67,7 @@ def _group(refs: Sequence[str], wanted: Sequence[str], flags: RunFlags) -> Model
     from ..models import ModelGroup, load
 
     models: list[Model] = []
-    left = set(wanted)
+    left, there = set(wanted), set[str]()
     for ref in refs or _default_refs(wanted):
         model = load(
             ref,
@@ -75,6 +75,7 @@ def _group(refs: Sequence[str], wanted: Sequence[str], flags: RunFlags) -> Model
             threads=settings().threads if flags.threads is None else flags.threads,
             batch_tokens=flags.batch_tokens or settings().batch_tokens,
         )
+        there |= set(model.task.parts)
         parts = [part for part in model.task.parts if part in wanted]
         if wanted and not parts:
             continue
@@ -83,10 +84,9 @@ def _group(refs: Sequence[str], wanted: Sequence[str], flags: RunFlags) -> Model
         left -= set(parts)
         models.append(model)
     if left:
-        there = sorted({part for m in models for part in m.task.parts} or set(_all_parts()))
         raise UsageError(
             f"--layers: no model finds {', '.join(sorted(left))}",
-            hint=f"there are: {', '.join(there)}; --model names further models",
+            hint=f"{'the models named find' if refs else 'there are'}: {', '.join(sorted(there))}",
         )
     if not models:
         raise BundleError("no model is installed", hint="train one, or name one with --model")
@@ -112,8 +112,3 @@ def _default_refs(wanted: Sequence[str]) -> Iterator[str]:
         if name not in chosen and (set(wanted) - have) & head.labels.keys()
     ]
     yield from [*chosen, *more]
-
-
-def _all_parts() -> Iterator[str]:
-    for _, _, head in heads():
-        yield from head.labels

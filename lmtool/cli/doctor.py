@@ -157,6 +157,7 @@ def check_plugins() -> Iterator[Check]:
 def check_models() -> Iterator[Check]:
     """Yield each installed model with a run on one sentence."""
     from ..bundles import installed_bundles, models_folder
+    from ..documents import Document
     from ..models import load
 
     bundles = installed_bundles()
@@ -167,7 +168,7 @@ def check_models() -> Iterator[Check]:
             began = time.perf_counter()
             model = load(folder)
             loaded = time.perf_counter()
-            model(SENTENCE)
+            model(Document(text=SENTENCE, pair=SENTENCE))
             times = f"loaded in {loaded - began:.2f} s, a sentence in "
             times += f"{time.perf_counter() - loaded:.3f} s"
             yield Check("model", f"{name}: {times} on {', '.join(model.providers)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -46,7 +47,30 @@ def merge_parts(
             merged["events"] += [_event(document, start, e) for e in found.get("events", ())]
     if "entities" not in merged and merged.get("relations") and given is not document.entities:
         merged["entities"] = given
+    if "entities" in layers and "relations" not in layers and document.entities:
+        merged["entities"] = _beside_old(entities, document)
     return merged
+
+
+def _beside_old(found: Sequence[Entity], document: Document) -> list[Entity]:
+    """Return the entities with ids that fit what the document keeps, its relations and events.
+
+    An entity that was there keeps its id. One that is not found again stays where a relation or
+    an event names it.
+    """
+    named = {end for r in document.relations or () for end in (r.head, r.tail)}
+    named |= {a.entity for event in document.events or () for a in event.arguments if a.entity}
+    old = {(e.start, e.end): e for e in document.entities or () if e.id in named}
+    if not old:
+        return list(found)
+    free = (f"e{n}" for n in itertools.count(1) if f"e{n}" not in named)
+    kept = [
+        msgspec.structs.replace(e, id=old.pop((e.start, e.end)).id)
+        if (e.start, e.end) in old
+        else msgspec.structs.replace(e, id=next(free))
+        for e in found
+    ]
+    return sorted([*kept, *old.values()], key=lambda e: (e.start, e.end))
 
 
 def relation_score(margin: float, bias: float = 0.0, least: float = 0.0) -> float | None:

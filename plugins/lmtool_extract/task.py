@@ -344,7 +344,7 @@ class ExtractTask(lmtool.EncoderTask):
         taken: set[int] = set()
         for entity in sorted(document.entities or (), key=lambda e: e.start - e.end):
             label = entity.label
-            if label != UNKNOWN and label not in self.labels["entities"]:
+            if label != UNKNOWN and label not in self.labels.get("entities", ()):
                 continue
             words = window.words_of(entity.start, entity.end)
             if words is None:

@@ -33,30 +33,43 @@ lmtool train extract --data "data/entities/*.train.jsonl" --dev "data/entities/*
     --base "$base" --out entities \
     --epochs 4 --batch-tokens 1536 --lr 1.5e-4 --head-lr 1e-3 --warmup 0.06 \
     --shapes --lower-share 0.2 --precision bf16 --patience 0 --seed 0
-# 2. All tasks on one encoder.
-lmtool train --config "$here/joint.toml"
-# 3. One int8 backbone and the heads.
-lmtool export joint/best --output "$out" --overwrite \
-    --head base-en --head extract-en --head roles-en --head understand-en --head inference-en \
-    --dev "dev/*.jsonl" --calibrate "data/*/train.jsonl" --calibrate "data/entities/*.train.jsonl" \
-    --licence CC-BY-SA-4.0 --notes "$here/cards" \
-    --data "English Web Treebank with PropBank=roles, CC BY-SA 4.0" \
-    --data "CLINC150=intents, Larson et al. 2019, CC BY 3.0" \
-    --data "SNIPS=intents, Coucke et al. 2018, CC0 1.0" \
-    --data "HWU64=intents, Liu et al. 2019, CC BY 4.0" \
-    --data "sentence polarity=reviews of films, Pang and Lee 2005, CC BY 4.0" \
-    --data "pros and cons=reviews of products, Ganapathibhotla and Liu 2008, CC BY 4.0" \
-    --data "movie reviews=Pang and Lee 2004, CC BY 4.0" \
-    --data "DBpedia=topics of articles, CC BY-SA 3.0" \
-    --data "SNLI, dev part=inference, Bowman et al. 2015, CC BY-SA 4.0" \
-    --data "Re-DocRED=names and relations, Tan et al. 2022, MIT" \
-    --data "PHEE=medical events, Sun et al. 2022, MIT" \
-    --data "LitBank=names and events in novels, Bamman et al. 2019, Sims et al. 2019, CC BY 4.0" \
-    --data "WNUT 2017=names in tweets and comments, Derczynski et al., CC BY 4.0" \
-    --data "Broad Twitter Corpus=names, Derczynski, Bontcheva and Roberts 2016, CC BY 4.0" \
-    --data "CrossNER=names in five domains of Wikipedia, Liu et al. 2021, MIT" \
-    --data "Universal NER, English EWT=names in web texts, Mayhew et al. 2024, CC BY-SA 4.0" \
+# 2. All tasks on one encoder; then heads learn on alone, the encoder as it is.
+mkdir -p data/none
+(cd "$here" && python negatives.py "$work/data/embed/texts.jsonl" "$work/data/none/train.jsonl")
+for run in joint events names roles classes; do
+    lmtool train --config "$here/$run.toml"
+done
+# 3. One int8 backbone and the heads, each from the run that trained it last.
+licences=(
+    --data "English Web Treebank with PropBank=roles, CC BY-SA 4.0"
+    --data "CLINC150=intents, Larson et al. 2019, CC BY 3.0"
+    --data "SNIPS=intents, Coucke et al. 2018, CC0 1.0"
+    --data "HWU64=intents, Liu et al. 2019, CC BY 4.0"
+    --data "sentence polarity=reviews of films, Pang and Lee 2005, CC BY 4.0"
+    --data "pros and cons=reviews of products, Ganapathibhotla and Liu 2008, CC BY 4.0"
+    --data "movie reviews=Pang and Lee 2004, CC BY 4.0"
+    --data "DBpedia=topics of articles, CC BY-SA 3.0"
+    --data "SNLI, dev part=inference, Bowman et al. 2015, CC BY-SA 4.0"
+    --data "Re-DocRED=names and relations, Tan et al. 2022, MIT"
+    --data "PHEE=medical events, Sun et al. 2022, MIT"
+    --data "LitBank=names and events in novels, Bamman et al. 2019, Sims et al. 2019, CC BY 4.0"
+    --data "WNUT 2017=names in tweets and comments, Derczynski et al., CC BY 4.0"
+    --data "Broad Twitter Corpus=names, Derczynski, Bontcheva and Roberts 2016, CC BY 4.0"
+    --data "CrossNER=names in five domains of Wikipedia, Liu et al. 2021, MIT"
+    --data "Universal NER, English EWT=names in web texts, Mayhew et al. 2024, CC BY-SA 4.0"
     --data "Wikigold=names in Wikipedia, Balasuriya et al. 2009, CC BY 4.0"
+)
+bundles() { # run, what else
+    local run=$1
+    shift
+    lmtool export "$run/best" --overwrite --dev "dev/*.jsonl" \
+        --calibrate "data/*/train.jsonl" --calibrate "data/entities/*.train.jsonl" \
+        --licence CC-BY-SA-4.0 --notes "$here/cards" "${licences[@]}" "$@"
+}
+bundles joint --output "$out" --head base-en --head inference-en
+bundles names --output "$out/extract-en" --no-backbone
+bundles roles --output "$out/roles-en" --no-backbone
+bundles classes --output "$out/understand-en" --no-backbone
 # 4. The scores.
 lmtool evaluate "$out/extract-en" data/entities/*.dev.jsonl --option 'only=["entities"]'
 lmtool evaluate "$out/extract-en" dev/redocred-relations.jsonl dev/phee.jsonl dev/litbank-events.jsonl

@@ -133,3 +133,19 @@ def test_arguments_come_from_frames() -> None:
         [EventArgument("Who", "e1")],
     ]
     assert events[0].arguments == []
+
+
+def test_new_entities_fit_the_relations_that_stay() -> None:
+    text = "Ada met Babbage in London"
+    document = Document(
+        text=text,
+        entities=[
+            Entity(id="e1", start=8, end=15, text="Babbage", label="PER"),
+            Entity(id="e2", start=19, end=25, text="London", label="LOC"),
+        ],
+        relations=[Relation("e1", "e2", "residence")],
+    )
+    found = [FoundEntity(0, 3, "PER", 1.0), FoundEntity(8, 15, "PER", 0.9)]
+    merged = merge_parts(document, [Part(0, {"entities": found})], {"entities"}, lambda x: x)
+    ids = [(e.id, text[e.start : e.end]) for e in merged["entities"]]
+    assert ids == [("e3", "Ada"), ("e1", "Babbage"), ("e2", "London")]
