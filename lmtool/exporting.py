@@ -81,9 +81,10 @@ def export_bundle(
     folder `out` under its own name, and the first holds the backbone that all share.
 
     `dev` holds the gold documents by set; a head is measured on the sets that have gold for it.
-    `calibration`, by set too, gives the texts that fix the ranges of int8 (default: the dev texts;
-    their gold is not used). Raises NegativeResult, with nothing written, when the exported graphs
-    differ from PyTorch, or when quantization loses more than the gate.
+    `calibration`, by set too, gives the texts that fix the backbone's ranges of int8 (default: the
+    dev texts; their gold is not used); those of large heads are fixed on dev texts. Raises
+    NegativeResult, with nothing written, when the exported graphs differ from PyTorch, or when
+    quantization loses more than the gate.
     """
     from .training.checkpoint import load_checkpoint
     from .training.frozen import FrozenBackbone

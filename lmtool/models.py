@@ -159,10 +159,10 @@ def annotate(models: Sequence[Model], documents: Sequence[Document]) -> list[Doc
         if written & set(model.task.given_layers(model.options)):
             stages.append([])
         stages[-1].append(model)
+    are_pairs_needed = all(model.task.reads_pairs for model in models)
     annotated = list(documents)
     for stage in stages:
-        is_alone = all(model.task.reads_pairs for model in models)
-        annotated = _annotate_at_once(stage, annotated, are_pairs_needed=is_alone)
+        annotated = _annotate_at_once(stage, annotated, are_pairs_needed=are_pairs_needed)
     return annotated
 
 

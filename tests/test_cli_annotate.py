@@ -72,3 +72,12 @@ def test_documents_without_a_pair_are_left_alone_beside_others() -> None:
     (document,) = group.annotate([load("roles-en", threads=1)(TEXT)])
     assert document.labels is None
     assert document.frames
+
+
+def test_a_model_that_takes_a_layer_as_given_runs_after_the_one_that_writes_it() -> None:
+    first = load("roles-en", threads=1, roles=["ARG0"])
+    second = load("roles-en", threads=1, predicates="given")
+    document = first(TEXT).without_layers(["frames", "coverage"])
+    (together,) = ModelGroup([first, second]).annotate([document])
+    assert together == second(first(document))
+    assert {a.role for frame in together.frames or () for a in frame.arguments} > {"ARG0"}

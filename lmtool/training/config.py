@@ -16,6 +16,22 @@ import msgspec
 from ..errors import UsageError
 from ..tasks import Opt
 
+# What a single task and a table of several share.
+Files = Annotated[tuple[str, ...], Opt("Files of documents with gold layers")]
+DevFiles = Annotated[tuple[str, ...], Opt("Files of documents to evaluate on")]
+TaskName = Annotated[str, Opt("The task to train, as `lmtool plugins` lists it")]
+Layers = Annotated[
+    tuple[str, ...], Opt("Layers or schemes to learn (default: all that the data has)")
+]
+LabelNames = Annotated[
+    dict[str, list[str]] | None,
+    Opt("Labels by layer (default: those of the training data)"),
+]
+Form = Annotated[
+    dict[str, Any], Opt("What else decides the head's form, as the task's documentation says")
+]
+Defaults = Annotated[dict[str, Any], Opt("Options of the task that the model has as its defaults")]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskConfig:
@@ -24,26 +40,17 @@ class TaskConfig:
     Tables with one `name` train one head together; its labels are those of all their documents.
     """
 
-    task: Annotated[str, Opt("The task to train, as `lmtool plugins` lists it")]
-    data: Annotated[tuple[str, ...], Opt("Files of documents with gold layers")]
-    dev: Annotated[tuple[str, ...], Opt("Files of documents to evaluate on")] = ()
+    task: TaskName
+    data: Files
+    dev: DevFiles = ()
     name: Annotated[str, Opt("Name of the head (default: the task's)")] = ""
     weight: Annotated[
         float, Opt("Times that an epoch goes through the data; 0.25 takes a quarter", 0)
     ] = 1.0
-    layers: Annotated[
-        tuple[str, ...], Opt("Layers or schemes to learn (default: all that the data has)")
-    ] = ()
-    labels: Annotated[
-        dict[str, list[str]] | None,
-        Opt("Labels by layer (default: those of the training data)"),
-    ] = None
-    form: Annotated[
-        dict[str, Any], Opt("What else decides the head's form, as the task's documentation says")
-    ] = field(default_factory=dict)
-    options: Annotated[
-        dict[str, Any], Opt("Options of the task that the model has as its defaults")
-    ] = field(default_factory=dict)
+    layers: Layers = ()
+    labels: LabelNames = None
+    form: Form = field(default_factory=dict)
+    options: Defaults = field(default_factory=dict)
 
     @property
     def head(self) -> str:
@@ -55,8 +62,8 @@ class TaskConfig:
 class TrainConfig:
     """How to train encoder tasks. Every field is a flag of `lmtool train` and a TOML key."""
 
-    task: Annotated[str, Opt("The task to train, as `lmtool plugins` lists it")] = ""
-    data: Annotated[tuple[str, ...], Opt("Files of documents with gold layers")] = ()
+    task: TaskName = ""
+    data: Files = ()
     base: Annotated[
         str,
         Opt(
@@ -65,7 +72,7 @@ class TrainConfig:
         ),
     ]
     out: Annotated[str, Opt("Folder of the run, for checkpoints, metrics and config.toml")]
-    dev: Annotated[tuple[str, ...], Opt("Files of documents to evaluate on")] = ()
+    dev: DevFiles = ()
     dev_share: Annotated[
         float, Opt("Share of the data to evaluate on when there is no --dev", 0, 0.9)
     ] = 0.1
@@ -123,19 +130,10 @@ class TrainConfig:
     lower_share: Annotated[
         float, Opt("Share of the documents to lower-case, chosen anew in each epoch", 0, 1)
     ] = 0.0
-    layers: Annotated[
-        tuple[str, ...], Opt("Layers or schemes to learn (default: all that the data has)")
-    ] = ()
-    labels: Annotated[
-        dict[str, list[str]] | None,
-        Opt("Labels by layer (default: those of the training data)"),
-    ] = None
-    form: Annotated[
-        dict[str, Any], Opt("What else decides the head's form, as the task's documentation says")
-    ] = field(default_factory=dict)
-    options: Annotated[
-        dict[str, Any], Opt("Options of the task that the model has as its defaults")
-    ] = field(default_factory=dict)
+    layers: Layers = ()
+    labels: LabelNames = None
+    form: Form = field(default_factory=dict)
+    options: Defaults = field(default_factory=dict)
     tasks: Annotated[
         tuple[TaskConfig, ...],
         Opt("Several tasks on one encoder, in place of task, data, dev and what is theirs"),
