@@ -95,7 +95,8 @@ def export(
 
 def _scores(metrics: dict[str, Any]) -> list[str]:
     return [
-        f"{precision}: {row['metric']} {row['all']:.2f}, {row['megabytes']:.1f} MB, "
+        f"{precision}: {row['metric']} {row['all']:.2f}, backbone {row['megabytes']:.1f} MB, "
+        f"head {row['head_megabytes']:.1f} MB, "
         f"{row['tokens_per_second']:,} tokens per second"
         for precision, row in metrics.items()
     ]
