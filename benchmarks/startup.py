@@ -1,6 +1,6 @@
 """Start-up: `lmtool --help` and `lmtool extract --text`, each process from its start to its exit.
 
-    python benchmarks/startup.py [--checkpoint RUN/best] [--model extract-en]
+    python benchmarks/startup.py [--checkpoint RUN/best] [--model extract-en] [--language story-en]
 
 Every round starts each command once, one after the other, so another load on the machine meets
 all; what counts is the median of the rounds. All files are in the system's cache after a first
@@ -13,6 +13,8 @@ help     `lmtool --help` against importing what a command line is built of; the 
 extract  `lmtool extract --text` against a Python process that does it with a transformers
          pipeline, fp32 and offline, made of the checkpoint that the model was exported from.
          For the documented figure, use two cores: taskset -c 0,1.
+generate `lmtool generate PROMPT --format text` with a language model: from the start of the process
+         to the first byte of the answer, which a pipe gets as a terminal does. With --language.
 
 Exit code 1 when a target is missed.
 """
@@ -39,6 +41,7 @@ import pathlib, time
 pathlib.Path(__file__).with_suffix(".imported").touch()
 time.sleep(0.05)
 """
+PROMPT = "Once upon a time"
 TEXT = (
     "Tim Cook met Angela Merkel in Berlin on Monday. Apple will open an office near the "
     "Brandenburg Gate, he told Reuters, and hire 300 people."
@@ -69,6 +72,8 @@ def main() -> int:
         own = private_environment(folder)
         if "help" in options.parts:
             targets += measure_help(lmtool, folder, own, options.rounds)
+        if options.language is not None:
+            targets += measure_generate(lmtool, options.language, own, options.rounds)
         if "extract" in options.parts:
             peer = options.peer
             if options.checkpoint is not None:
@@ -82,6 +87,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", help="name or folder of a bundle (default: what ships)")
+    parser.add_argument("--language", help="name or folder of a language model: adds generate")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--checkpoint", type=Path, help="best/ of a run: the peer is made of it")
     group.add_argument("--peer", type=Path, help="a peer's folder that peers.hf_peer wrote")
@@ -165,6 +171,35 @@ def measure_extract(
         ratio = wall / seconds["transformers pipeline"]
         targets.append(Target("extract --text / transformers pipeline", ratio, 1 / 8, unit="x"))
     return targets
+
+
+def measure_generate(lmtool: str, model: str, own: Mapping[str, str], rounds: int) -> list[Target]:
+    """Time a prompt up to the first byte of its answer."""
+    command = [lmtool, "generate", "--model", model, "--format", "text", PROMPT]
+    answer = run(command, own).stdout.decode().strip()
+    print(f"lmtool generate says:\n  {answer.replace(chr(10), chr(10) + '  ')}")
+    seconds = [time_to_first_byte(command, own) for _ in range(rounds)]
+    median = statistics.median(seconds)
+    print(
+        f"\nfirst byte of lmtool generate: median {median:.3f}, least {min(seconds):.3f}, most "
+        f"{max(seconds):.3f} seconds of {rounds} runs\n"
+    )
+    return [Target("first token of generate", median, 0.6, unit=" s")]
+
+
+def time_to_first_byte(command: Sequence[str], environment: Mapping[str, str]) -> float:
+    """Return the seconds from the start of a process to its first byte on stdout."""
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.read(1)
+        seconds = time.perf_counter() - started
+        process.stdout.read()
+    if process.returncode or not first:
+        sys.exit(f"{' '.join(command[:3])} failed")
+    return seconds
 
 
 def time_in_turns(commands: Mapping[str, Command], rounds: int) -> dict[str, float]:

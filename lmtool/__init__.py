@@ -12,9 +12,14 @@ package stays cheap.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# ONNX Runtime and onnxruntime-genai report their use to their maker, and keep an identity of the
+# device in the user's cache, unless this is set before either is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from .documents import Document as Document

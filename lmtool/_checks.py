@@ -27,7 +27,7 @@ from .documents import (
 )
 from .errors import LmtoolError, UsageError
 from .models import Model
-from .tasks import EncoderTask, Part, make_options
+from .tasks import EncoderTask, Part, TextTask, make_options
 from .windows import Encoding, TextEncoder, Window
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def telling(task: Any, what: str) -> Iterator[None]:
 # ── The class ────────────────────────────────────────────────────────────────────────────────
 
 
-def check_class(task: type[EncoderTask]) -> None:
+def check_class(task: type[EncoderTask] | type[TextTask]) -> None:
     """The class attributes are set, and nothing abstract is left."""
     kinds = {"name": str, "summary": str, "layers": tuple, "main_metric": str, "Options": type}
     for name, kind in kinds.items():
@@ -89,7 +89,7 @@ def check_class(task: type[EncoderTask]) -> None:
     require(not left, task, "not implemented", ", ".join(left))
 
 
-def check_options(task: type[EncoderTask]) -> None:
+def check_options(task: type[EncoderTask] | type[TextTask]) -> None:
     """The options are a frozen dataclass with defaults that becomes flags; a typo is an error."""
     options = task.Options
     parameters = getattr(options, "__dataclass_params__", None)
@@ -126,7 +126,7 @@ def check_labels(task: type[EncoderTask], documents: Sequence[Document]) -> Enco
     return task(labels, task.collect_form(documents))
 
 
-def check_scores(task: EncoderTask, documents: Sequence[Document]) -> None:
+def check_scores(task: EncoderTask | TextTask, documents: Sequence[Document]) -> None:
     """Gold against gold is 100, also read back from JSON; missing everything is less."""
     gold, metric = list(documents), task.main_metric
     read = [_read_back(document) for document in gold]
@@ -198,7 +198,7 @@ def check_round_trip(
             require(score == best, task, what)
 
 
-def check_layers(task: EncoderTask, document: Document, layers: Any, where: str) -> None:
+def check_layers(task: EncoderTask | TextTask, document: Document, layers: Any, where: str) -> None:
     """A result holds only the task's layers, every span says the text that it covers."""
     require(isinstance(layers, Mapping), task, f"{where}: merge gave no dict", type(layers))
     others = sorted(layers.keys() - set(task.layers))
@@ -366,7 +366,9 @@ def encoder_of(base: Path) -> TextEncoder:
 # ── Documents ────────────────────────────────────────────────────────────────────────────────
 
 
-def spans_of(task: EncoderTask, document: Document) -> Iterator[tuple[str, int, int, str | None]]:
+def spans_of(
+    task: EncoderTask | TextTask, document: Document
+) -> Iterator[tuple[str, int, int, str | None]]:
     """Yield name, start, end and text of all that has offsets in the layers of a task."""
     for name in task.layers:
         yield from _values.spans(name, _values.plain(document.layer(name)))

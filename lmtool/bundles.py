@@ -6,6 +6,9 @@ NAME/README.md            the model card
 NAME/backbone/            the backbone, or nothing where another bundle holds it:
     backbone.json         its hash, signature and encoding
     backbone.onnx, tokenizer.json
+
+A bundle of a language model (kind "language") has no head and no backbone: beside bundle.json
+lie the files of onnxruntime-genai, genai_config.json, model.onnx and its data, tokenizer.json.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 RECORD_FILE: Final = "bundle.json"
 _BACKBONE_FILES: Final = ("backbone.onnx", "tokenizer.json")
+_LANGUAGE_FILES: Final = ("genai_config.json", "model.onnx", "tokenizer.json")
 _MEND: Final = "export or install the bundle again"
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -83,6 +87,31 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The scores on the dev set before ("fp32") and after ("int8") quantization."""
 
 
+class LanguageInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """bundle.json of a language model."""
+
+    format: int = FORMAT
+    name: str
+    task: str
+    """What it was tuned for: generate, chat or translate."""
+    kind: Literal["language"] = "language"
+    tasks: list[str]
+    """The tasks that it can be used for."""
+    form: dict[str, Any] = {}
+    """How a task puts its prompts to this model: {"prompt": "{text}", "from": "en", …}."""
+    options: dict[str, Any] = {}
+    """Defaults of the task's options and of Sampling."""
+    context: int
+    """The most tokens of prompt and completion together."""
+    precision: str
+    files: dict[str, str]
+    """sha256 by file name."""
+    licence: str = ""
+    versions: Versions = Versions()
+    metrics: dict[str, Any] = {}
+    """Perplexity and size by precision."""
+
+
 class Bundle(msgspec.Struct, frozen=True):
     """A bundle that was found and checked: its folder, the backbone's folder, both records."""
 
@@ -116,6 +145,30 @@ class Bundle(msgspec.Struct, frozen=True):
             yield f"{path}: its hash is not that of its files"
         yield from problems(self.folder, self.info.files)
         yield from problems(self.backbone_folder, self.backbone.files)
+
+
+class LanguageBundle(msgspec.Struct, frozen=True):
+    """A bundle of a language model that was found and checked."""
+
+    folder: Path
+    info: LanguageInfo
+
+    @property
+    def identity(self) -> str:
+        """Its name and a hash over its files."""
+        digest = hashlib.sha256(msgspec.json.encode(self.info.files))
+        return f"{self.info.name} {digest.hexdigest()[:16]}"
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the files: missing, changed, not accounted for."""
+        for path in sorted(self.folder.rglob("*")):
+            name = path.relative_to(self.folder).as_posix()
+            if path.is_file() and name != RECORD_FILE and name not in self.info.files:
+                yield f"{path}: has no sha256 in {RECORD_FILE}"
+        for name in _LANGUAGE_FILES:
+            if name not in self.info.files:
+                yield f"{self.folder / RECORD_FILE}: {name} has no sha256"
+        yield from problems(self.folder, self.info.files)
 
 
 def models_folder() -> Path:
@@ -166,20 +219,45 @@ def find_bundle(ref: str | Path) -> Path:
     )
 
 
-def load_bundle(ref: str | Path, *, verify: bool = True) -> Bundle:
-    """Find a bundle and its backbone, and check format and hashes.
+def load_bundle(ref: str | Path, *, verify: bool = True) -> Bundle | LanguageBundle:
+    """Find a bundle of any kind, with its backbone where it has one; check format and hashes.
 
     Raises BundleError when a file is missing, changed, not accounted for or of a newer format, or
     lies outside the folder. (Weights that a graph wants from outside its folder are refused by
     ONNX Runtime, when the graph is opened.)
     """
     folder = find_bundle(ref)
-    info = _read(folder / "bundle.json", BundleInfo)
-    backbone_folder, backbone = _find_backbone(folder, info.backbone)
-    bundle = Bundle(folder, info, backbone_folder, backbone)
+    bundle: Bundle | LanguageBundle
+    if _read_kind(folder / RECORD_FILE) == "language":
+        bundle = LanguageBundle(folder, _read(folder / RECORD_FILE, LanguageInfo))
+    else:
+        info = _read(folder / RECORD_FILE, BundleInfo)
+        bundle = Bundle(folder, info, *_find_backbone(folder, info.backbone))
     if verify:
         for problem in bundle.problems():
             raise BundleError(problem, hint=_MEND)
+    return bundle
+
+
+def load_encoder_bundle(ref: str | Path, *, verify: bool = True) -> Bundle:
+    """Load a bundle that has a backbone; BundleError for a language model, which has none."""
+    bundle = load_bundle(ref, verify=verify)
+    if isinstance(bundle, LanguageBundle):
+        raise BundleError(
+            f"{ref}: a language model, which has no backbone that heads could share",
+            hint=f"run it with lmtool {bundle.info.task}",
+        )
+    return bundle
+
+
+def load_language_bundle(ref: str | Path, *, verify: bool = True) -> LanguageBundle:
+    """Load a bundle of a language model; BundleError for one of another kind."""
+    bundle = load_bundle(ref, verify=verify)
+    if not isinstance(bundle, LanguageBundle):
+        raise BundleError(
+            f"{ref}: no language model, but one for the task {bundle.info.task!r}",
+            hint="lmtool models list shows which model is for what",
+        )
     return bundle
 
 
@@ -253,6 +331,13 @@ def writing(folder: Path, *, replace: bool = False, record: str = RECORD_FILE) -
 def write_record(path: Path, record: msgspec.Struct) -> None:
     """Write a record as readable JSON."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+
+
+def _read_kind(path: Path) -> Any:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]).get("kind", "encoder")
+    except (OSError, msgspec.DecodeError) as error:
+        raise BundleError(f"{path}: {error}", hint="export the bundle again") from error
 
 
 def _read(path: Path, kind: type[T]) -> T:

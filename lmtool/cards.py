@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .bundles import BackboneInfo, BundleInfo
+from .bundles import BackboneInfo, BundleInfo, LanguageInfo
 
 
 def model_card(info: BundleInfo, backbone: BackboneInfo, notes: str = "") -> str:
@@ -57,3 +57,31 @@ def _scores(metrics: dict[str, Any]) -> str:
 
 def _row(name: str, cells: list[str]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
+
+
+def language_card(info: LanguageInfo, notes: str = "") -> str:
+    """Return the README.md of a language model's bundle."""
+    facts = [
+        f"- Context: {info.context:,} tokens",
+        f"- Precision: {info.precision}",
+        f"- Licence: {info.licence or 'not stated'}",
+        "- Made with: " + ", ".join(f"{name} {v}" for name, v in info.versions.code.items()),
+    ]
+    lines = ["| | perplexity | bits per byte | MB |", "|---|---:|---:|---:|"]
+    for precision, row in info.metrics.items():
+        if "perplexity" in row:
+            cells = [f"{row['perplexity']:.2f}", f"{row['bits_per_byte']:.3f}"]
+            lines.append(_row(precision, [*cells, f"{row['megabytes']:.1f}"]))
+    sections = [
+        f"# {info.name}",
+        f"A language model for [lmtool](https://pypi.org/project/lmtool), for `{info.task}`.",
+        "\n".join(facts),
+        "## Before and after quantization",
+        "\n".join(lines),
+    ]
+    if info.versions.data:
+        rows = [f"- {name}: {text}" for name, text in info.versions.data.items()]
+        sections += ["## Made from", "\n".join(rows)]
+    if notes:
+        sections.append(notes.strip())
+    return "\n\n".join(sections) + "\n"

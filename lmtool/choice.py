@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,10 +15,18 @@ from .settings import settings
 
 
 class Head(msgspec.Struct):
-    """The part of a bundle.json that tells bundles apart."""
+    """The part of a bundle.json that tells bundles apart, of any kind."""
 
     task: str
-    labels: dict[str, list[str]]
+    labels: dict[str, list[str]] = {}
+    kind: str = "encoder"
+    tasks: list[str] = []
+    """What a language model can be used for, beside its task."""
+    form: dict[str, Any] = {}
+
+    def serves(self, task: str) -> bool:
+        """Whether the model can be used for a task."""
+        return task == self.task or task in self.tasks
 
 
 def heads() -> Iterator[tuple[str, Path, Head]]:
@@ -52,7 +61,9 @@ def default_model(task: str, parts: Sequence[str] = ()) -> str:
         return ref
     for load in (registry().load_own, registry().load_all):
         load()
-        found = {name: head.labels for name, _, head in heads() if head.task == task}
+        serving = {name: head for name, _, head in heads() if head.serves(task)}
+        own = {name: head for name, head in serving.items() if head.task == task}
+        found = {name: head.labels for name, head in (own or serving).items()}
         able = [name for name, labels in found.items() if labels.keys() >= set(parts)]
         names = able or list(found)
         if len(names) > 1:

@@ -139,6 +139,10 @@ class Document(msgspec.Struct, kw_only=True):
         fields = {**self.fields, **own} if own else self.fields
         return msgspec.structs.replace(self, fields=fields, **known)
 
+    def with_text(self, text: str) -> Document:
+        """Return a document of another text with the same fields, without layers of the core."""
+        return Document(text=text, id=self.id, pair=self.pair, fields=self.fields)
+
     def without_layers(self, names: Iterable[str]) -> Document:
         """Return a copy without these layers: what a task is given to predict again."""
         names = set(names)
@@ -180,6 +184,8 @@ def document_from_record(record: object, *, text_field: str = "text", where: str
             f"{prefix}not a JSON object but {type(record).__name__}",
             hint='write each record as {"text": "…"}; plain text needs --input-format txt',
         )
+    if text_field == "text" and isinstance(record.get("messages"), list):
+        record = {"text": "", **record}  # a dialogue needs no text beside
     if text_field not in record:
         names = ", ".join(sorted(str(name) for name in record)) or "no field at all"
         raise DataError(

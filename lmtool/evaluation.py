@@ -2,42 +2,94 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .documents import Document, document_to_record
 from .errors import DataError
-from .models import Model
+from .tasks import TextTask
+
+if TYPE_CHECKING:
+    from .models import Model
+    from .textmodels import TextModel
+
+log = logging.getLogger("lmtool")
 
 
-def evaluate(model: Model, documents: Iterable[Document]) -> dict[str, Any]:
-    """Annotate documents that hold gold layers and compare; returns the task's report.
+class Evaluation(NamedTuple):
+    """A report, and the documents behind it: with gold, and what the model made of them."""
 
-    The report is what `task.score` gives, and "documents", their number. Raises DataError when
-    no document has a layer that the task writes.
+    report: dict[str, Any]
+    gold: list[Document]
+    predicted: list[Document]
+
+
+def evaluate(model: Model | TextModel, documents: Iterable[Document]) -> dict[str, Any]:
+    """Annotate documents that hold gold and compare; returns the report of `evaluation`."""
+    return evaluation(model, documents).report
+
+
+def evaluation(model: Model | TextModel, documents: Iterable[Document]) -> Evaluation:
+    """Annotate documents that hold gold and compare.
+
+    The report is what `task.score` gives, and "documents", their number. Of a text task it has
+    the "perplexity" and "bits_per_byte" of texts that are learnt as a whole besides. Raises
+    DataError when no document has gold.
     """
-    return compare(model, *annotate_again(model, documents))
-
-
-def compare(
-    model: Model, gold: Sequence[Document], predicted: Sequence[Document]
-) -> dict[str, Any]:
-    """Return the report on what `annotate_again` gave."""
-    return {"documents": len(gold), **model.task.score(gold, predicted)}
+    documents = list(documents)
+    texts = _whole_texts(model.task, documents) if isinstance(model.task, TextTask) else []
+    likelihood: dict[str, Any] = {}
+    if texts:
+        found = model.likelihood(texts)  # type: ignore[union-attr]  # it is a TextModel
+        likelihood = {
+            "texts": len(texts),
+            "perplexity": round(found.perplexity, 4),
+            "bits_per_byte": round(found.bits_per_byte, 4),
+        }
+    if texts and not any(map(model.task.has_gold, documents)):
+        return Evaluation({"documents": len(texts), **likelihood}, [], [])
+    gold, predicted = annotate_again(model, documents)
+    report = {"documents": len(gold), **model.task.score(gold, predicted), **likelihood}
+    return Evaluation(report, gold, predicted)
 
 
 def annotate_again(
-    model: Model, documents: Iterable[Document]
+    model: Model | TextModel, documents: Iterable[Document]
 ) -> tuple[list[Document], list[Document]]:
-    """Return the documents with gold, and what the model makes of them without it."""
-    layers = model.task.layers
-    gold = [document for document in documents if model.task.has_gold(document)]
+    """Return the documents with gold, and what the model makes of them without it.
+
+    One that a language model cannot be asked, such as one too long, stays as it is, and a warning
+    counts them: it is scored as one of which nothing was found.
+    """
+    task = model.task
+    gold = [document for document in documents if task.has_gold(document)]
     if not gold:
         raise DataError(
-            f"no document has gold for the task {model.task.name!r}",
-            hint=f"it is read from: {', '.join(layers)} (see docs/documents.md)",
+            f"no document has gold for the task {task.name!r}",
+            hint=f"it is read from: {', '.join(task.layers)} (see docs/documents.md)",
         )
-    return gold, list(model.pipe(model.task.blank(d, model.options) for d in gold))
+    blank = [task.blank(document, model.options) for document in gold]
+    found = [result for chunk in model.chunks(blank) for result in model.annotate(chunk)]
+    failed = [result for result in found if isinstance(result, DataError)]
+    if failed:
+        log.warning(
+            "%d of %d documents could not be asked; the first: %s",
+            len(failed),
+            len(gold),
+            failed[0],
+        )
+    predicted = [
+        document if isinstance(result, DataError) else result
+        for document, result in zip(blank, found, strict=True)
+    ]
+    return gold, predicted
+
+
+def _whole_texts(task: TextTask, documents: Iterable[Document]) -> list[str]:
+    """Return the texts that the task learns as a whole: those without a prompt."""
+    pairs = [pair for document in documents for pair in task.pairs(document)]
+    return [completion for prompt, completion in pairs if prompt == ""]
 
 
 def worst(

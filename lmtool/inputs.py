@@ -183,7 +183,10 @@ class _SniffingReader(Reader):
             name = "jsonl" if _JSON_START.match(line) else "txt"
             name = "parquet" if head.startswith(b"PAR1") else name
             whole = io.BufferedReader(Prefixed(head, file))
-            yield from reader_for("-", name).read(_Opened(source, whole), options)
+            reader = reader_for("-", name)
+            for record in reader.read(_Opened(source, whole), options):
+                self.line = reader.line
+                yield record
 
 
 class _Opened:

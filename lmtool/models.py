@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from .batching import cut_batches, pad_windows
-from .bundles import BackboneInfo, Bundle, load_bundle
+from .bundles import BackboneInfo, Bundle, find_bundle, load_bundle, load_encoder_bundle
+from .choice import default_model, heads, read_head
 from .documents import Coverage, Document
 from .errors import BundleError, PluginError, UsageError
 from .plugins import registry
 from .sessions import GraphFile, Session, n_threads, open_session
-from .tasks import EncoderTask, Graph, Part, make_options
+from .tasks import EncoderTask, Graph, Part, TextTask, make_options
 from .windows import TextEncoder, Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .textmodels import TextModel
 
 CHUNK_WINDOWS = 1024
 """Windows that are sorted together: enough to pad little, few enough to stay small in memory."""
@@ -285,26 +288,66 @@ def load(
     task_name: str | None = None,
     head: str | None = None,
     **options: Any,
-) -> Model:
+) -> Model | TextModel:
     """Load a bundle (a name or a folder) or a training checkpoint (a folder, needs torch).
+
+    What it gives is a TextModel for a language model, and a Model, with a backbone, for all others.
 
     Without one, it is what `task_name` uses on the command line. `options` are the task's; an
     unknown one, and a value that does not fit, is a UsageError, as is a model of another task
     than `task_name`. `threads` 0 means all cores. `head` chooses among the heads of a checkpoint
     that was trained for several tasks.
     """
+    if is_language(ref, task_name):
+        if head is not None:
+            raise UsageError(f"head {head!r}: a language model has none", hint="leave it out")
+        from .textmodels import load_text_model
+
+        return load_text_model(ref, task_name=task_name, device=device, threads=threads, **options)
+    return load_encoder(
+        ref, device=device, threads=threads, batch_tokens=batch_tokens, task_name=task_name,
+        head=head, **options,
+    )  # fmt: skip
+
+
+def is_language(ref: str | Path | None, task_name: str | None) -> bool:
+    """Whether a language model is meant: by the model's kind, or else by the task's."""
+    if ref is None:
+        task = registry().task(task_name) if task_name is not None else None
+        return task is not None and issubclass(task, TextTask)
+    if (Path(ref) / "language.json").is_file():
+        raise UsageError(
+            f"{ref}: a checkpoint of a language model, which runs when it is exported",
+            hint=f"lmtool export {ref} -o FOLDER",
+        )
+    if (Path(ref) / "checkpoint.json").is_file():
+        return False
+    return read_head(find_bundle(ref)).kind == "language"
+
+
+def load_encoder(
+    ref: str | Path | None = None,
+    *,
+    device: str = "auto",
+    threads: int = 0,
+    batch_tokens: int = BATCH_TOKENS,
+    task_name: str | None = None,
+    head: str | None = None,
+    **options: Any,
+) -> Model:
+    """Load a model with a backbone, as `load` does; BundleError for a language model."""
     if task_name is not None:
         task_class = find_task(task_name)
         wanted = make_options(task_class.Options, options)
         if (other := task_class.model_task(wanted)) != task_name:
-            model = load(
+            if ref is not None and not (Path(ref) / "checkpoint.json").is_file():
+                check_task(ref, load_bundle(ref, verify=False).info.task, other, task_name)
+            model = load_encoder(
                 ref, device=device, threads=threads, batch_tokens=batch_tokens,
                 task_name=other, head=head,
             )  # fmt: skip
             return task_class.on_model(model, wanted)
     if ref is None:
-        from .choice import default_model
-
         ref = default_model(task_name or "", options.get("scheme", ()))
     if (Path(ref) / "checkpoint.json").is_file():
         try:
@@ -320,8 +363,9 @@ def load(
             checkpoint, options, batch_tokens,
             head=checkpoint.head(head, task_name), device=device, threads=threads,
         )  # fmt: skip
-    bundle = load_bundle(ref)
-    _check_task(ref, bundle.info.task, task_name)
+    bundle = load_encoder_bundle(ref)
+    if task_name is not None:
+        check_task(ref, bundle.info.task, task_name)
     task = task_of(bundle.info.task, str(ref))(bundle.info.labels, bundle.info.form)
     open_graph = functools.partial(open_session, device=device, threads=threads)
     backbone = backbone_session(bundle.backbone_folder, bundle.backbone, device, threads)
@@ -367,12 +411,24 @@ def task_of(name: str, where: str) -> type[EncoderTask]:
     return task
 
 
-def _check_task(ref: str | Path, found: str, wanted: str | None) -> None:
-    if wanted not in (None, found):
+def check_task(ref: str | Path, found: str, wanted: str, asked: str | None = None) -> None:
+    """Raise UsageError for a model of the task `found` where one of `wanted` is needed.
+
+    `asked` is the task that somebody runs, where its options need a model of another task.
+    """
+    if found == wanted:
+        return
+    if asked in (None, wanted):
         raise UsageError(
             f"{ref}: a model for {found!r}, not for {wanted!r}",
             hint=f"run it with lmtool {found}",
         )
+    registry().load_all()
+    able = [name for name, _, head in heads() if head.task == wanted]
+    raise UsageError(
+        f"{ref}: a model for {found!r}; these options of {asked!r} need one for {wanted!r}",
+        hint=f"leave the model out, or name one of: {', '.join(able) or 'none is installed'}",
+    )
 
 
 _sessions: dict[tuple[str, str, int], Session] = {}

@@ -44,8 +44,12 @@ class Annotator(Protocol):
     def chunks(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
         """Cut a stream into chunks; each depends only on the documents from its first one on."""
 
-    def annotate(self, documents: Sequence[Document]) -> list[Document]:
-        """Return the documents of a chunk with their layers; DataError if one cannot be done."""
+    def annotate(self, documents: Sequence[Document]) -> Sequence[Document | DataError]:
+        """Return the documents of a chunk with their layers; DataError if one cannot be done.
+
+        A model that knows which one that is returns the DataError in its place: then the others
+        need not be done again.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class ErrorLine(msgspec.Struct, kw_only=True):
 
     path: str
     line: int | None
-    """The line the record begins on; None when the model failed, see `record`."""
+    """The line the record begins on; None where its format has none, see `record`."""
     record: int
     """The record's number in its input, from 1."""
     reason: str
@@ -163,6 +167,11 @@ class _Record(NamedTuple):
     input: int
     number: int  # from 1
     item: Document | BadRecord
+    line: int = 0  # where it begins, 0 where the reader does not say
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}:{self.line}" if self.line else f"{self.path}: record {self.number}"
 
 
 def _records(inputs: Sequence[Input], options: ReadOptions, state: State) -> Iterator[_Record]:
@@ -172,7 +181,7 @@ def _records(inputs: Sequence[Input], options: ReadOptions, state: State) -> Ite
         item = inputs[index]
         for number, found in enumerate(_read(item, options), 1):
             if index > start or number > skip:
-                yield _Record(item.source.name, index, number, found)
+                yield _Record(item.source.name, index, number, found, item.reader.line)
 
 
 def _read(item: Input, options: ReadOptions) -> Iterator[Document | BadRecord]:
@@ -281,10 +290,26 @@ class _Failures:
         if not done and self._is_broken([error for _, error in failed]):
             raise failed[0][1]
         for (index, document), problem in failed:
-            reason, hint = _reason(problem)
-            raw = document.text[:RAW_CHARACTERS]
-            self.found[index] = BadRecord(self._chunk[index].path, 0, reason, hint, raw)
+            self._note(index, document, problem)
         return done
+
+    def take(self, items: Sequence[_Item], results: Sequence[Document | DataError]) -> list[_Item]:
+        """Return the items that the model has done, and note those that it has not."""
+        done = []
+        for item, found in zip(items, results, strict=True):
+            if isinstance(found, Document):
+                done.append((item[0], found))
+            elif self._strict:
+                raise self._at_record(item, found) from found
+            else:
+                self._note(*item, found)
+        return done
+
+    def _note(self, index: int, document: Document, problem: Exception) -> None:
+        reason, hint = _reason(problem)
+        raw = document.text[:RAW_CHARACTERS]
+        record = self._chunk[index]
+        self.found[index] = BadRecord(record.path, record.line, reason, hint, raw)
 
     def _is_broken(self, errors: Sequence[Exception]) -> bool:
         """Whether what failed on all items is the code, not the documents."""
@@ -297,7 +322,17 @@ class _Failures:
         record = self._chunk[item[0]]
         reason, hint = _reason(error)
         kind = DataError if isinstance(error, DataError) else PluginError
-        return kind(f"{record.path}: record {record.number}: {reason}", hint)
+        return kind(f"{record.where}: {reason}", hint)
+
+    def warn(self) -> None:
+        """Log each with its place; a hint once for all that follow with it."""
+        last = ""
+        for index, bad in sorted(self.found.items()):
+            record = self._chunk[index]
+            is_read = isinstance(record.item, Document)
+            message = f"{record.where}: {bad.reason}" if is_read else bad.message
+            log.warning("%s", DataError(message, "" if bad.hint == last else bad.hint))
+            last = bad.hint
 
     def encode(self) -> bytes:
         """Return the lines of the errors file, in the order of the records."""
@@ -340,22 +375,18 @@ def _commit(
     """Annotate a chunk, write it, and move the state behind it."""
     failures = _Failures(chunk, strict=strict, is_first=not state.documents)
 
-    def annotate(items: list[_Item]) -> list[_Item]:
-        documents = model.annotate([document for _, document in items])
-        return [(i, document) for (i, _), document in zip(items, documents, strict=True)]
+    def annotate(items: list[_Item]) -> tuple[list[_Item], Sequence[Document | DataError]]:
+        return items, model.annotate([document for _, document in items])
 
     def encode(items: list[_Item]) -> tuple[bytes, list[_Item]]:
         return target.encode([document for _, document in items]), items
 
     todo = [(i, r.item) for i, r in enumerate(chunk) if isinstance(r.item, Document)]
-    done = [item for items in failures.isolate(annotate, todo) for item in items]
+    done = [item for pair in failures.isolate(annotate, todo) for item in failures.take(*pair)]
     pieces = failures.isolate(encode, done)
     written = [document for _, items in pieces for _, document in items]
     if not target.has_errors_file:
-        hint = ""
-        for _, bad in sorted(failures.found.items()):  # a hint once for all that follow with it
-            log.warning("%s", DataError(bad.message, "" if bad.hint == hint else bad.hint))
-            hint = bad.hint
+        failures.warn()
     state.input, state.record = chunk[-1].input, chunk[-1].number
     state.bytes_left = sizes.left(state)
     state.documents += len(written)

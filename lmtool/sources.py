@@ -73,6 +73,9 @@ class Reader(ABC):
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
     summary: ClassVar[str]
+    line: int = 0
+    """The line on which the record that was yielded last begins, set before it is yielded; 0 where
+    the reader does not say. It places a document that the model cannot use."""
 
     @abstractmethod
     def read(self, source: Source, options: ReadOptions) -> Iterator[Document | BadRecord]:

@@ -6,57 +6,28 @@ heavy; a task imports torch inside the methods that need it.
 
 from __future__ import annotations
 
-import dataclasses
-import numbers
-import os
-import types
-import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    NamedTuple,
-    Protocol,
-    Union,
-    get_args,
-    get_origin,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from .documents import Document
-from .errors import BundleError, UsageError
+from .errors import UsageError
+from .options import NoOptions as NoOptions
+from .options import Opt as Opt
+from .options import make_options as make_options
+from .options import split_hint as split_hint
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from .language import Completion, Message
     from .models import Model
     from .signature import Signature
     from .windows import Window
 
 Labels = Mapping[str, Sequence[str]]
 """The class names of a task, by layer or scheme: {"entities": ["LOC", "ORG", "PER"]}."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opt:
-    """Says how an option looks on the command line: `Annotated[float, Opt("Least score")]`."""
-
-    help: str
-    minimum: float | None = None
-    maximum: float | None = None
-    values: str | None = None
-    """What completion offers: "labels" for the label names of the chosen model."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoOptions:
-    """The options of a task that has none."""
 
 
 class Part(NamedTuple):
@@ -247,91 +218,15 @@ class EncoderTask(ABC):
         return None
 
 
-def make_options(
-    cls: type[Any], values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
-) -> Any:
-    """Return an instance of the options class.
-
-    `defaults` are a bundle's own defaults, below `values` and above the class's. An unknown name
-    and a value of the wrong type or out of bounds are a UsageError, in `defaults` a BundleError.
-    """
-    try:
-        checked = _checked_options(cls, defaults or {})
-    except UsageError as error:
-        raise BundleError(
-            f"the model's defaults: {error.message}", hint="train or export it again"
-        ) from error
-    checked |= _checked_options(cls, values)
-    try:
-        return cls(**checked)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{cls.__qualname__}: {error}") from error
-
-
-def split_hint(hint: Any) -> tuple[Any, Opt]:
-    """Return an option's type without Annotated and None, and its Opt."""
-    opt = Opt("")
-    if get_origin(hint) is Annotated:
-        hint, *extras = get_args(hint)
-        opt = next((extra for extra in extras if isinstance(extra, Opt)), opt)
-    if get_origin(hint) in (Union, types.UnionType):
-        rest = [arg for arg in get_args(hint) if arg is not type(None)]
-        hint = rest[0] if len(rest) == 1 else hint
-    return hint, opt
-
-
-def _checked_options(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    names = [field.name for field in dataclasses.fields(cls)]
-    for name in values:
-        if name not in names:
-            raise UsageError(
-                f"unknown option {name!r}",
-                hint=f"the options are: {', '.join(names) or 'none'}",
-            )
-    hints = typing.get_type_hints(cls, include_extras=True) if values else {}
-    return {name: _checked_option(name, value, hints[name]) for name, value in values.items()}
-
-
-def _checked_option(name: str, value: Any, hint: Any) -> Any:
-    """Return the value in its option's type: 1 as 1.0, a list of texts as a tuple."""
-    kind, opt = split_hint(hint)
-    bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    if value is None and type(None) in get_args(bare):
-        return None
-    right, is_right = "", True
-    if kind in _OPTION_KINDS:
-        right, accepted = _OPTION_KINDS[kind]
-        is_right = isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
-    elif get_origin(kind) is Literal:
-        right, is_right = f"one of {', '.join(map(str, get_args(kind)))}", value in get_args(kind)
-    elif get_origin(kind) is tuple:
-        right = "a list of texts"
-        is_right = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
-        kind = tuple
-    if kind in (int, float):
-        right += f", at least {opt.minimum:g}" if opt.minimum is not None else ""
-        right += f", at most {opt.maximum:g}" if opt.maximum is not None else ""
-        is_right = is_right and (opt.minimum is None or value >= opt.minimum)
-        is_right = is_right and (opt.maximum is None or value <= opt.maximum)
-    if not is_right:
-        mend = f"write {name}={[value]!r}" if kind is tuple and isinstance(value, str) else ""
-        raise UsageError(f"option {name!r} is {value!r}, not {right}", hint=mend)
-    return kind(value) if kind in _OPTION_KINDS or kind is tuple else value
-
-
-_OPTION_KINDS: dict[Any, tuple[str, Any]] = {
-    bool: ("true or false", bool),
-    int: ("a whole number", numbers.Integral),
-    float: ("a number", numbers.Real),
-    str: ("a text", str),
-    Path: ("a path", str | os.PathLike),
-}
-
-
 class TextTask(ABC):
-    """A task that a language model answers: a prompt goes in, a completion is parsed.
+    """A task that a language model answers: a prompt goes in, completions are parsed.
 
-    The class attributes are those of `EncoderTask`.
+    One instance serves one model. Class attributes: `name`, `summary`, `layers`, `main_metric`,
+    `Options` as those of `EncoderTask`, and `command`.
+
+    `form` is what the training data decided about prompts and answers, a JSON object saved with
+    the model. lmtool reads the key "stop" (texts that end a completion), and sets "chat" where
+    the data did not: whether prompts are best asked through the model's chat template.
     """
 
     name: ClassVar[str]
@@ -339,19 +234,91 @@ class TextTask(ABC):
     layers: ClassVar[tuple[str, ...]]
     main_metric: ClassVar[str]
     Options: ClassVar[type[Any]] = NoOptions
+    command: ClassVar[Literal["files", "prompt", "dialogue"]] = "files"
+    """What its command takes: FILES or --text; or a PROMPT, or --from FILES; or a dialogue with
+    the user, or --from FILES."""
+    takes_choices: ClassVar[bool] = False
+    """Whether `parse` makes something of several completions."""
+    growth: ClassVar[float] = 0.0
+    """How many tokens an answer has for each token of the text, where it grows with it."""
+
+    def __init__(self, form: Mapping[str, Any] | None = None) -> None:
+        self.form = dict(form or {})
+
+    @classmethod
+    def collect_form(cls, documents: Sequence[Document]) -> dict[str, Any]:
+        """Return what the gold decides about prompts and answers, as JSON; {} by default."""
+        return {}
+
+    def check_options(self, options: Any) -> None:  # noqa: B027
+        """Raise UsageError for options that do not fit this model; nothing by default."""
 
     @abstractmethod
-    def prompt(self, document: Document, options: Any) -> str:
-        """Return the prompt for a document."""
+    def prompt(self, document: Document, options: Any) -> str | Sequence[Message] | None:
+        """Return what the model is asked about a document, or a window of it.
+
+        A text is continued as it is. Messages go through the model's chat template. None asks
+        nothing: `parse` then gets no completion. DataError for a document that cannot be asked.
+        """
 
     @abstractmethod
-    def parse(self, document: Document, completion: str, options: Any) -> dict[str, Any]:
-        """Return the layers that a completion holds."""
+    def parse(
+        self, document: Document, completions: Sequence[Completion], options: Any
+    ) -> dict[str, Any]:
+        """Return the layers that the answer holds: one completion, or several where asked for.
+
+        Models write anything: DataError where it cannot be read.
+        """
 
     @abstractmethod
-    def pairs(self, document: Document) -> list[tuple[str, str]]:
-        """Return the (prompt, completion) pairs that the gold of a document trains on."""
+    def pairs(self, document: Document) -> list[tuple[str | Sequence[Message], str]]:
+        """Return the (prompt, completion) pairs that the gold of a document trains on.
+
+        The prompts are those of `prompt`. An empty one stands before a text that is learnt
+        as a whole.
+        """
 
     @abstractmethod
     def score(self, gold: Sequence[Document], predicted: Sequence[Document]) -> dict[str, Any]:
         """Compare predictions with gold, as `EncoderTask.score`."""
+
+    def has_gold(self, document: Document) -> bool:
+        """Whether a document has gold that this task is measured on: one of its layers."""
+        return any(document.layer(layer) is not None for layer in self.layers)
+
+    def blank(self, document: Document, options: Any) -> Document:
+        """Return a gold document without what is to be found: what evaluation starts from."""
+        return document.without_layers(self.layers)
+
+    def unit(self, options: Any) -> Literal["text", "sentence", "window"]:
+        """Return what is asked at once: the whole text, each sentence, or as many as fit.
+
+        Where it is the text, one that does not fit is an error, unless windows are asked for.
+        """
+        return "text"
+
+    def join(self, document: Document, parts: Sequence[Part], options: Any) -> dict[str, Any]:
+        """Return the layers of a text from those of its windows, which partition it, in order.
+
+        UsageError by default: the task makes nothing of several windows.
+        """
+        raise UsageError(
+            f"{self.name}: what is found in parts of a text cannot be joined",
+            hint="give shorter texts, or take a model with a longer context",
+        )
+
+    def shorter(self, document: Document, options: Any) -> Document | None:
+        """Return a document that asks the same with less before it, to make a prompt fit.
+
+        None, the default, where nothing can be left out. What is left out shows in `coverage`.
+        """
+        return None
+
+    def language(self, document: Document, options: Any) -> str:
+        """Return the language whose sentences are looked for: the record's, else English."""
+        said = document.fields.get("language")
+        return said if isinstance(said, str) and said else "en"
+
+    def n_characters(self, document: Document) -> int:
+        """Return how many characters of a document the model is to read: those of its text."""
+        return len(document.text)

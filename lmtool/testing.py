@@ -1,7 +1,8 @@
 """The test kit, for this project and for plugins of others.
 
-`run_cli` runs a command line, `tiny_backbone` makes an encoder to train on in seconds, and
-`check_task` proves that a task keeps its contract. The last two need the `train` extra.
+`run_cli` runs a command line, `tiny_backbone` makes an encoder and `tiny_decoder` a language model
+to train on in seconds, and `check_task` proves that a task keeps its contract. All but the first
+need the `train` extra.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from unittest import mock
 
 if TYPE_CHECKING:
     from .documents import Document
-    from .tasks import EncoderTask
+    from .tasks import EncoderTask, TextTask
 
-__all__ = ["Result", "check_task", "run_cli", "tiny_backbone"]
+__all__ = ["Result", "check_task", "run_cli", "tiny_backbone", "tiny_decoder"]
 
 
 class Result(NamedTuple):
@@ -97,8 +98,69 @@ def tiny_backbone(
     return folder
 
 
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def tiny_decoder(
+    folder: Path,
+    texts: Sequence[str],
+    *,
+    hidden_size: int = 32,
+    layers: int = 2,
+    context: int = 256,
+    vocabulary: int = 400,
+    seed: int = 0,
+) -> Path:
+    """Write a small Llama with random weights into a folder, for `--base`; return the folder.
+
+    It has a byte-level BPE of the texts, and a chat template.
+    """
+    import torch
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import PreTrainedTokenizerFast as Fast
+
+    from .training.backbone import quiet
+
+    tokenizer: Any = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ("<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[AddedToken(name, special=True) for name in special],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    fast = Fast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, eos_token=special[0], chat_template=CHAT_TEMPLATE
+    )
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+        fast.save_pretrained(folder)
+    return folder
+
+
 def check_task(
-    task: type[EncoderTask],
+    task: type[EncoderTask] | type[TextTask],
     documents: Sequence[Document],
     *,
     base: Path | None = None,
@@ -106,7 +168,7 @@ def check_task(
 ) -> None:
     """Prove that a task keeps its contract, or raise an AssertionError that says what it breaks.
 
-    `documents` hold gold in the task's layers: a dozen short ones are enough. The task is
+    `documents` hold gold in the task's layers: a dozen short ones are enough. An `EncoderTask` is
     trained on them for some steps, on `base` (the folder of an encoder) or a tiny random one.
     Proven is that:
 
@@ -119,7 +181,21 @@ def check_task(
     - a window gets the same part alone, in a batch, and in a batch of another order;
     - texts that are empty, long, white space, emoji, decomposed or Chinese work;
     - only the task's own layers are written, and `text[start:end]` is each span's text.
+
+    A `TextTask` runs on `base` (the folder of a decoder) or a tiny random one. Proven is that:
+
+    - the class attributes are set, the options become flags with defaults, the form is JSON;
+    - `score` of gold with gold is 100, also where it was read from JSON;
+    - the prompt of training is that of running, and `parse` reads the gold's completion as gold;
+    - whatever a model writes is parsed, or is a DataError;
+    - texts that are empty, long, white space, emoji, decomposed or Chinese are answered with the
+      task's own layers, or are a DataError; a document is answered alike alone and among others.
     """
+    from .tasks import TextTask
+
+    if issubclass(task, TextTask):
+        _check_text_task(task, documents, base)
+        return
     from . import _checks
     from ._checks import telling
 
@@ -147,6 +223,33 @@ def check_task(
         with telling(task, "infer"):
             _checks.check_batches(model, [*texts[:32], *odd.values()], tolerance)
             _checks.check_runs_agree(torch_model, model, documents)
+
+
+def _check_text_task(
+    task: type[TextTask], documents: Sequence[Document], base: Path | None
+) -> None:
+    from . import _checks, _text_checks
+    from ._checks import telling
+    from .language import load_language_model
+
+    _checks.check_class(task)
+    _checks.check_options(task)
+    with telling(task, "collect_form"):
+        instance = _text_checks.check_form(task, documents)
+    gold = _text_checks.gold_of(instance, documents)
+    with telling(task, "score"):
+        _checks.check_scores(instance, gold)
+    with telling(task, "gold -> pairs -> parse"):
+        _text_checks.check_pairs(instance, gold)
+    _text_checks.check_odd_completions(instance, gold)
+    texts = [document.text for document in documents]
+    with tempfile.TemporaryDirectory() as name, _one_thread():
+        folder = Path(name)
+        base = base or tiny_decoder(folder / "base", [*texts, *_checks.ODD_TEXTS.values()])
+        bundle = _text_checks.write_bundle(folder / "check", base, task)
+        model = _text_checks.model_for(instance, load_language_model(bundle))
+        _text_checks.check_batch(model, gold)
+        _text_checks.check_texts(model, _text_checks.odd_texts())
 
 
 @contextlib.contextmanager

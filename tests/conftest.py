@@ -21,6 +21,23 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny-en")
 
 
+@pytest.fixture(scope="session")
+def talker_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of Hugging Face of a language model that knows some texts by heart."""
+    pytest.importorskip("torch")
+    from language_kit import write_talker
+
+    return write_talker(tmp_path_factory.mktemp("talker"))
+
+
+@pytest.fixture(scope="session")
+def talker(talker_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bundle of that model, for generate, chat and translate."""
+    from language_kit import write_talker_bundle
+
+    return write_talker_bundle(tmp_path_factory.mktemp("models") / "talker-en", talker_folder)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the command line folders of its own, and no settings from outside."""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny_bundle import write_tiny_bundle
 
 from lmtool.models import ModelGroup, load
 from lmtool.testing import run_cli
@@ -81,3 +82,91 @@ def test_a_model_that_takes_a_layer_as_given_runs_after_the_one_that_writes_it()
     (together,) = ModelGroup([first, second]).annotate([document])
     assert together == second(first(document))
     assert {a.role for frame in together.frames or () for a in frame.arguments} > {"ARG0"}
+
+
+# ── Only what is asked for matters ───────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def models(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the user's folder of models, empty."""
+    monkeypatch.setenv("LMTOOL_MODELS", str(home / "models"))
+    return home / "models"
+
+
+def test_a_damaged_model_that_is_not_asked_for_does_not_matter(models: Path) -> None:
+    write_tiny_bundle(models / "extract-en", "extract-en")
+    (models / "extract-en" / "head.onnx").write_bytes(b"?")
+    result = run_cli("annotate", "--layers", "sentiment", "--text", "A joy.")
+    assert result.exit_code == 0, result.stderr
+    result = run_cli("annotate", "--text", "A joy.")
+    assert result.exit_code == 4
+    assert result.stderr.startswith("error: the model extract-en: ")
+    assert "changed since it was written" in result.stderr
+    assert "--layers runs the others without it" in result.stderr
+
+
+def test_a_model_whose_record_is_damaged_is_not_left_out_in_silence(models: Path) -> None:
+    (models / "extract-en").mkdir(parents=True)
+    (models / "extract-en" / "bundle.json").write_text("{", "utf-8")
+    result = run_cli("annotate", "--layers", "sentiment", "--text", "A joy.")
+    assert result.exit_code == 0, result.stderr
+    result = run_cli("annotate", "--text", "A joy.")
+    assert result.exit_code == 4
+    missing = "no model for 'extract' is installed, and the model extract-en cannot be read"
+    assert missing in result.stderr
+
+
+def test_a_choice_that_is_open_matters_only_where_it_is_asked_for(models: Path) -> None:
+    write_tiny_bundle(models / "vectors-en", "vectors-en", task="embed")
+    result = run_cli("annotate", "--layers", "sentiment", "--text", "A joy.")
+    assert result.exit_code == 0, result.stderr
+    result = run_cli("annotate", "--layers", "embedding", "--text", "A joy.")
+    assert result.exit_code == 2
+    assert "2 models are installed for 'embed': base-en, vectors-en" in result.stderr
+
+
+def test_an_unknown_layer_is_refused_before_a_model_is_loaded(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr("lmtool.models.load_encoder", refuse)
+    result = run_cli("annotate", "--layers", "smell", "--text", "x")
+    assert result.exit_code == 2
+    assert "no model finds smell" in result.stderr
+    assert "inference" in result.stderr
+
+
+# ── Options of the tasks ─────────────────────────────────────────────────────────────────────
+
+
+def test_options_go_to_their_task() -> None:
+    flags = ["--option", "understand.top=2", "--option", 'extract.labels=["LOC"]']
+    layers = ["--layers", "entities,sentiment"]
+    record = json.loads(run_cli("annotate", *layers, *flags, "--text", TEXT).stdout)
+    assert [e["label"] for e in record["entities"]] == ["LOC"]
+    assert len(record["labels"]["sentiment"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("threshold=0.8", "--option threshold: no TASK.NAME=VALUE"),
+        ("roles.sense=1", "no model of a task 'roles' runs"),
+        ("extract.treshold=0.8", "--option extract.…: unknown option 'treshold'"),
+        ("extract.threshold=8", "--option extract.…: option 'threshold' is 8, not a number"),
+        ('extract.labels=["X"]', "--option extract.…: unknown label 'X'"),
+    ],
+)
+def test_an_option_that_fits_nothing_is_refused(option: str, message: str) -> None:
+    result = run_cli("annotate", "--layers", "entities", "--option", option, "--text", "x")
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_an_empty_name_of_a_layer_is_a_slip() -> None:
+    result = run_cli("annotate", "--layers", "entities,,frames", "--text", "x")
+    assert result.exit_code == 2
+    assert "--layers 'entities,,frames': an empty name" in result.stderr

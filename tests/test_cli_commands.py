@@ -253,8 +253,9 @@ def test_doctor_finds_what_is_wrong(models: Path, monkeypatch: pytest.MonkeyPatc
     assert result.exit_code == 1
     assert "onnxruntime and onnxruntime-gpu are both installed" in result.stdout
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in result.stdout
+    assert "pip uninstall -y onnxruntime-genai onnxruntime-genai-cuda" in result.stdout
     assert "head.onnx: changed" in result.stdout
-    assert "2 of these want mending" in result.stderr
+    assert "3 of these want mending" in result.stderr
 
 
 def test_the_number_of_damaged_models(models: Path) -> None:

@@ -174,6 +174,19 @@ def test_quiet(extract: Extract, tmp_path: Path) -> None:
     assert extract("--text", TEXT, "-o", tmp_path / "out.jsonl", "-q") == Result(0, "", "")
 
 
+def test_nothing_in_the_input_is_said(extract: Extract, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n \n")
+    said = f"nothing to read: no document in {tmp_path / 'a.txt'}\n"
+    result = extract(tmp_path / "a.txt")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", said)
+    result = extract(stdin="")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "nothing to read: no document in <stdin>\n"
+    assert extract("-q", tmp_path / "a.txt").stderr == ""
+    result = extract(tmp_path / "a.txt", "-o", tmp_path / "b.jsonl")
+    assert result.stderr.startswith(said)
+
+
 def test_the_view(extract: Extract, tmp_path: Path) -> None:
     assert extract("--text", TEXT, "--format", "text").stdout == VIEW
     for flags in (["--format", "text"], []):

@@ -44,6 +44,7 @@ def test_from_documents_to_a_model_that_runs(gold: Path, base: Path, tmp_path: P
     assert (result.exit_code, result.stdout) == (0, "")
     lines = [line.split() for line in result.stderr.splitlines()]
     assert ["documents", "4", "4"] in lines
+    assert "warning: 4 of 4 dev documents have a text that is in train too" in result.stderr
     assert ["LOC", "4", "4"] in lines
     assert "micro_f1 100.00" in result.stderr
     assert f"lmtool export {run / 'best'}" in result.stderr
@@ -58,6 +59,7 @@ def test_from_documents_to_a_model_that_runs(gold: Path, base: Path, tmp_path: P
     flags = ["--dev", gold, "--precision", "fp32", "--licence", "CC0-1.0", "--data", "gold=here"]
     result = run_cli("export", run / "best", "-o", model, *flags)
     assert (result.exit_code, result.stdout) == (0, "")
+    assert f"warning: --dev {gold}: the model was trained on this file: its" in result.stderr
     assert "fp32: micro_f1 100.00" in result.stderr
     shown = run_cli("models", "show", model).stdout
     assert "data       gold here\n" in shown

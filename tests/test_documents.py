@@ -69,6 +69,14 @@ def test_text_field_becomes_the_text() -> None:
     assert document_to_record(document) == {"id": 3, "text": "a", "n": None}
 
 
+def test_a_dialogue_needs_no_text() -> None:
+    messages = [{"role": "user", "content": "a"}]
+    document = document_from_record({"id": 1, "messages": messages})
+    assert document_to_record(document) == {"id": 1, "text": "", "messages": messages}
+    with pytest.raises(DataError, match="no field 'body'"):
+        document_from_record({"messages": messages}, text_field="body")
+
+
 def entity(start: int, end: int, text: str) -> dict[str, Any]:
     return {"text": "a😀b", "entities": [{"start": start, "end": end, "text": text, "label": "X"}]}
 

@@ -15,7 +15,9 @@ import lmtool
 
 ROOT = Path(__file__).parent.parent
 PLUGINS = sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir())
-HEAVY = ("numpy", "onnxruntime", "tokenizers", "torch", "transformers", "pydantic")
+HEAVY = (
+    "numpy", "onnxruntime", "onnxruntime_genai", "tokenizers", "torch", "transformers", "pydantic",
+)  # fmt: skip
 
 
 def modules_after(*arguments: str, **variables: str) -> set[str]:
@@ -51,8 +53,9 @@ def test_help_is_light() -> None:
     assert not modules.intersection(heavy)
 
 
-def test_help_of_a_task_is_light() -> None:
-    assert not modules_after("extract", "--help").intersection(HEAVY)
+@pytest.mark.parametrize("task", ["extract", "generate", "chat"])
+def test_help_of_a_task_is_light(task: str) -> None:
+    assert not modules_after(task, "--help").intersection(HEAVY)
 
 
 def test_a_run_imports_no_training(tiny_bundle: Path) -> None:
@@ -61,6 +64,13 @@ def test_a_run_imports_no_training(tiny_bundle: Path) -> None:
     heavy = ("torch", "transformers", "accelerate", "onnx", "pydantic", "rich", "pyarrow")
     assert not modules.intersection(heavy)
     assert "importlib.metadata" not in modules
+
+
+def test_a_completion_imports_what_it_needs(talker: Path) -> None:
+    modules = modules_after("generate", "--model", str(talker), "The king", "--format", "text")
+    assert "onnxruntime_genai" in modules
+    heavy = ("onnxruntime", "torch", "transformers", "pydantic", "rich", "jinja2", "lmtool.views")
+    assert not modules.intersection(heavy)
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
@@ -96,3 +106,12 @@ def test_public_names_are_sorted_and_there() -> None:
     names = [name for name in lmtool.__all__ if name != "__version__"]
     assert names == sorted(names)
     assert all(getattr(lmtool, name) is not None for name in names)
+
+
+def test_a_run_reports_nothing_to_the_makers_of_its_engine(tmp_path: Path) -> None:
+    """ONNX Runtime writes an identity of the device into the cache unless it is told not to."""
+    variables = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    modules = modules_after("extract", "--text", "Tim Cook met Angela Merkel.", **variables)
+    assert "onnxruntime" in modules
+    written = {path.parent.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert written <= {"lmtool"}, written

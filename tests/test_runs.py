@@ -92,7 +92,7 @@ def test_run_writes_documents_in_order_and_errors_beside(folder: Path) -> None:
     }
     assert json.loads(second) == {
         "path": "a.jsonl",
-        "line": None,
+        "line": 4,
         "record": 3,
         "reason": "no exclamations",
         "hint": "speak softly",
@@ -138,7 +138,7 @@ def test_document_that_has_no_place_in_the_format_is_an_error(folder: Path) -> N
     run(["a.jsonl"], "out.txt")
     assert (folder / "out.txt").read_text() == "c\n"
     assert errors(folder / "out.txt.errors.jsonl") == [
-        ("a.jsonl", None, 1, "the text holds a line end, so it cannot be a line of a text file")
+        ("a.jsonl", 1, 1, "the text holds a line end, so it cannot be a line of a text file")
     ]
 
 
@@ -147,9 +147,36 @@ def test_strict_stops_at_the_first_bad_record(folder: Path) -> None:
     with pytest.raises(DataError, match=r"^a\.jsonl:2: not JSON"):
         run(["a.jsonl"], "out.jsonl", strict=True)
     (folder / "a.jsonl").write_text('{"text":"one"}\n{"text":"no!"}\n')
-    with pytest.raises(DataError, match=r"^a\.jsonl: record 2: no exclamations"):
+    with pytest.raises(DataError, match=r"^a\.jsonl:2: no exclamations"):
         run(["a.jsonl"], "out.jsonl", strict=True)
     assert not (folder / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "where"),
+    [
+        ("a.jsonl", '{"text":"one"}\n\n{"text":"no!"}\n', "a.jsonl:3"),
+        ("a.txt", "one\n\n\nno!\n", "a.txt:4"),
+        ("a.csv", 'text\n"one\nmore"\nno!\n', "a.csv:4"),
+        ("a.conll", "one O\n\nno O\n! O\n", "a.conll:3"),
+        ("a.txt", "one\rno!", "a.txt: record 1"),
+    ],
+)
+def test_what_the_model_cannot_use_is_named_by_its_line(
+    folder: Path, name: str, text: str, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / name).write_text(text, newline="")
+    read = ReadOptions(whole_file="record" in where)
+    run([name], io.BytesIO(), format="jsonl", read=read)
+    (record,) = caplog.records
+    assert record.getMessage() == f"{where}: no exclamations\n  speak softly"
+
+
+def test_a_line_of_stdin_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    inputs = expand_inputs(["-"], None, io.BytesIO(b'{"text":"one"}\n\n{"text":"no!"}\n'))
+    list(run_files(Toy(), inputs, io.BytesIO(), RunOptions(writer=writer_for(None, "jsonl"))))
+    (record,) = caplog.records
+    assert record.getMessage().startswith("<stdin>:3: no exclamations")
 
 
 class Raising(Toy):
@@ -169,9 +196,9 @@ def test_exception_of_a_plugin_is_one_error(folder: Path) -> None:
     report = run(["a.txt"], "out.jsonl", Raising())[-1]
     assert (report.documents, report.failed) == (4, 5)
     found = errors(folder / "out.jsonl.errors.jsonl")
-    assert found[0] == ("a.txt", None, 2, "KeyError: 'what?'")
+    assert found[0] == ("a.txt", 2, 2, "KeyError: 'what?'")
     assert [number for _, _, number, _ in found] == [2, 3, 6, 7, 9]
-    with pytest.raises(PluginError, match=r"^a\.txt: record 2: KeyError: 'what\?'"):
+    with pytest.raises(PluginError, match=r"^a\.txt:2: KeyError: 'what\?'"):
         run(["a.txt"], "out2.jsonl", Raising(), strict=True)
 
 
@@ -339,7 +366,7 @@ def test_folders_and_tables_are_written_whole(folder: Path) -> None:
     assert sorted(p.name for p in (folder / "out").iterdir()) == ["000001.ann", "000001.txt"]
     assert (folder / "out/000001.ann").read_text() == "T1\tX 0 3\tone\n"
     assert errors(folder / "out.errors.jsonl") == [
-        ("a.jsonl", None, 2, "relation 'r': no entity 'e1' or 'e2' in the document")
+        ("a.jsonl", 2, 2, "relation 'r': no entity 'e1' or 'e2' in the document")
     ]
     with pytest.raises(UsageError, match="out: is a folder"):
         run(["a.jsonl"], "out", format="brat")

@@ -140,3 +140,10 @@ def test_own_layers_of_spans_are_marks_and_other_fields_are_not_seen() -> None:
     assert view(Document(text="HO", fields={"at": [{"start": "0", "end": 1, "label": "x"}]})) == [
         Passage("HO")
     ]
+
+
+def test_a_vector_is_its_size_length_and_first_numbers() -> None:
+    document = Document(text="HO", fields={"embedding": [0.6, -0.8, *[0.0] * 6], "at": [1.5, 2.5]})
+    shown = "embedding: 8 numbers, length 1.0000: 0.6000 -0.8000 0.0000 0.0000 0.0000 0.0000 …"
+    assert TextWriter().encode([document]).decode() == f"HO\n{shown}\n\n"
+    assert view(Document(text="HO", fields={"scores": [1, 2, 3, 4, 5, 6, 7, 8]})) == [Passage("HO")]

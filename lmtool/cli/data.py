@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from ..documents import Document
+from ..sources import BadRecord
 from .console import note, stdin_bytes, stdout_bytes
 from .gold import read_all
 from .needs import TRAINING, need
@@ -23,6 +24,10 @@ from .task import (
     watch,
 )
 
+if TYPE_CHECKING:
+    from ..tasks import TextTask
+
+Read: TypeAlias = tuple[list[Document], list[BadRecord]]
 CHUNK = 1000
 """Documents that are converted at a time."""
 
@@ -37,10 +42,20 @@ def check(
     task: Annotated[str, typer.Argument(help="The task to train, as extract.")],
     files: Annotated[list[str], typer.Argument(help="Documents with gold layers.")],
     base: Annotated[
-        str, typer.Option(help="The encoder to start from, or a model: its tokenizer decides.")
+        str,
+        typer.Option(
+            help="The encoder or language model to start from, or a model: its tokenizer decides."
+        ),
     ],
     dev: Annotated[list[str] | None, typer.Option(help="Documents to evaluate on.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Longest window in tokens.", min=3)] = 128,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Longest window in tokens (default: 128; of a language model: its context, at "
+            "most 1024).",
+            min=3,
+        ),
+    ] = None,
     language: Annotated[str, typer.Option(help="Language of the sentences.")] = "en",
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
@@ -51,16 +66,34 @@ def check(
     """
     from .. import windows
     from ..models import find_task
+    from ..plugins import registry
+    from ..tasks import TextTask
     from ..training.check import check_data, render_report
 
-    found = find_task(task)
-    encoding = windows.Encoding(max_tokens=max_tokens, language=language)
-    encoder = windows.TextEncoder(_tokenizer(base), encoding)
     read = read_options(token_column=token_column, tag_column=tag_column)
+    named = registry().task(task)
+    if named is not None and issubclass(named, TextTask):
+        return _check_texts(named, base, max_tokens, read_all(files, options=read),
+                            read_all(dev or [], options=read))  # fmt: skip
+    found = find_task(task)
+    encoding = windows.Encoding(max_tokens=max_tokens or 128, language=language)
+    encoder = windows.TextEncoder(_tokenizer(base), encoding)
     train, bad = read_all(files, options=read)
     dev_documents, dev_bad = read_all(dev or [], options=read)
     report = check_data(found.layers, encoder, train, dev_documents, bad + dev_bad)
     print(render_report(report))
+    return PARTLY_FAILED if report.bad else 0
+
+
+def _check_texts(
+    task: type[TextTask], base: str, max_tokens: int | None, train: Read, dev: Read
+) -> int:
+    need("lmtool data check of a text task", TRAINING)
+    from ..training.language.check import render_text_report
+    from ..training.language.finetune import check_files
+
+    report = check_files(task, base, max_tokens, train[0], dev[0], train[1] + dev[1])
+    print(render_text_report(report))
     return PARTLY_FAILED if report.bad else 0
 
 
@@ -116,13 +149,13 @@ def _tokenizer(base: str) -> Any:
     """Return the tokenizer of a folder, of an installed model, or of an encoder's hub name."""
     from tokenizers import Tokenizer
 
-    from ..bundles import installed_bundles, load_bundle
+    from ..bundles import installed_bundles, load_encoder_bundle
     from ..plugins import registry
 
     registry().load_own()
     folder = Path(base)
     if base in installed_bundles() or (folder / "bundle.json").is_file():
-        folder = load_bundle(base, verify=False).backbone_folder
+        folder = load_encoder_bundle(base, verify=False).backbone_folder
     if (folder / "tokenizer.json").is_file():
         return Tokenizer.from_file(str(folder / "tokenizer.json"))
     need("a tokenizer that is no tokenizer.json", TRAINING)

@@ -17,11 +17,15 @@ from ..errors import LmtoolError, NegativeResult
 from .console import has_colour
 
 RUNTIME = (
-    "lmtool typer rich pluggy onnxruntime tokenizers numpy msgspec platformdirs sentencex zstandard"
+    "lmtool typer rich pluggy onnxruntime onnxruntime-genai tokenizers numpy msgspec jinja2 "
+    "platformdirs sentencex zstandard"
 ).split()
+BUILDS = {"onnxruntime": "onnxruntime-gpu", "onnxruntime-genai": "onnxruntime-genai-cuda"}
+"""Packages that have another build for CUDA, which brings the same module."""
 OPTIONAL = {
     "train": "torch transformers accelerate safetensors onnx onnxscript".split(),
-    "gpu": ["onnxruntime-gpu"],
+    "gpu": list(BUILDS.values()),
+    "hub": ["huggingface-hub"],
     "scale": ["pyarrow"],
 }
 CPU_FEATURES = "avx2 avx512f avx512_vnni avx_vnni amx_int8 amx_bf16 asimddp i8mm".split()
@@ -77,9 +81,7 @@ def check_python() -> Iterator[Check]:
 def check_packages() -> Iterator[Check]:
     """Yield the packages that a run needs, and the extras."""
     missing = [name for name in RUNTIME if not _version(name)]
-    # onnxruntime-gpu brings the same module, so either will do.
-    if "onnxruntime" in missing and _version("onnxruntime-gpu"):
-        missing.remove("onnxruntime")
+    missing = [name for name in missing if not _version(BUILDS.get(name, name))]
     found = ", ".join(f"{name} {_version(name)}" for name in RUNTIME if _version(name))
     yield Check("packages", found)
     if missing:
@@ -99,18 +101,38 @@ def check_onnxruntime() -> Iterator[Check]:
         yield Check("onnxruntime", f"cannot be imported: {error}", "pip install onnxruntime")
         return
     yield Check("onnxruntime", ", ".join(providers))
-    if _version("onnxruntime") and _version("onnxruntime-gpu"):
+    yield from _clash("onnxruntime", "CUDAExecutionProvider" in providers)
+
+
+def check_genai() -> Iterator[Check]:
+    """Yield what language models can run on, and the clash of the two packages behind them."""
+    try:
+        import onnxruntime_genai
+
+        has_cuda = bool(onnxruntime_genai.is_cuda_available())
+    except Exception as error:
+        text = f"cannot be imported: {error}"
+        yield Check("language", text, "pip install onnxruntime-genai")
+        return
+    found = f"onnxruntime-genai {onnxruntime_genai.__version__}"
+    yield Check("language", f"{found} on {'CUDA and ' * has_cuda}CPU")
+    yield from _clash("onnxruntime-genai", has_cuda)
+
+
+def _clash(name: str, has_cuda: bool) -> Iterator[Check]:
+    """Yield what is wrong where both builds of a package are there, or a GPU is left idle."""
+    other = BUILDS[name]
+    if _version(name) and _version(other):
         yield Check(
-            "onnxruntime",
-            "onnxruntime and onnxruntime-gpu are both installed: they write the same files",
-            "pip uninstall -y onnxruntime onnxruntime-gpu\n"
-            "pip install onnxruntime-gpu   (or onnxruntime, without a GPU)",
+            name,
+            f"{name} and {other} are both installed: they write the same files",
+            f"pip uninstall -y {name} {other}\npip install {other}   (or {name}, without a GPU)",
         )
-    elif Path("/proc/driver/nvidia/version").exists() and "CUDAExecutionProvider" not in providers:
+    elif Path("/proc/driver/nvidia/version").exists() and not has_cuda:
         yield Check(
             "gpu",
-            "an NVIDIA GPU is here, but this ONNX Runtime cannot use it",
-            "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
+            f"an NVIDIA GPU is here, but this {name} cannot use it",
+            f"pip uninstall -y {name} && pip install {other}",
         )
 
 
@@ -157,21 +179,13 @@ def check_plugins() -> Iterator[Check]:
 def check_models() -> Iterator[Check]:
     """Yield each installed model with a run on one sentence."""
     from ..bundles import installed_bundles, models_folder
-    from ..documents import Document
-    from ..models import load
 
     bundles = installed_bundles()
     if not bundles:
         yield Check("models", f"none is installed; they lie in {models_folder()}")
     for name, folder in sorted(bundles.items()):
         try:
-            began = time.perf_counter()
-            model = load(folder)
-            loaded = time.perf_counter()
-            model(Document(text=SENTENCE, pair=SENTENCE))
-            times = f"loaded in {loaded - began:.2f} s, a sentence in "
-            times += f"{time.perf_counter() - loaded:.3f} s"
-            yield Check("model", f"{name}: {times} on {', '.join(model.providers)}")
+            yield Check("model", f"{name}: {_try_model(folder)}")
         except LmtoolError as error:
             yield Check("model", f"{name}: {error.message}", error.hint or "lmtool models verify")
         except Exception as error:
@@ -179,10 +193,34 @@ def check_models() -> Iterator[Check]:
             yield Check("model", text, f"lmtool models verify {name}")
 
 
+def _try_model(folder: Path) -> str:
+    """Run a model on one sentence, and return how long that takes and on what."""
+    from ..choice import read_head
+    from ..documents import Document
+    from ..language import Sampling, load_language_model
+    from ..models import load_encoder
+
+    began = time.perf_counter()
+    providers: tuple[str, ...]
+    if read_head(folder).kind == "language":
+        talker = load_language_model(folder)
+        loaded = time.perf_counter()
+        talker.complete([SENTENCE], Sampling(max_tokens=8))
+        what, providers = "8 tokens", talker.providers
+    else:
+        model = load_encoder(folder)
+        loaded = time.perf_counter()
+        model(Document(text=SENTENCE, pair=SENTENCE))
+        what, providers = "a sentence", model.providers
+    seconds = time.perf_counter() - loaded
+    return f"loaded in {loaded - began:.2f} s, {what} in {seconds:.3f} s on {', '.join(providers)}"
+
+
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     check_python,
     check_packages,
     check_onnxruntime,
+    check_genai,
     check_folders,
     check_plugins,
     check_models,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from ..settings import settings
+from ..sources import ReadOptions
 from .choice import complete_models
 from .console import note, table
 from .flags import options_of
 from .gold import read_gold
+from .needs import TRAINING, need
 
 COLUMNS = ("precision", "recall", "f1", "support")
 
@@ -41,15 +44,28 @@ def evaluate(
     worst: Annotated[int, typer.Option(help="Show this many of the worst documents.", min=0)] = 0,
     confusion: Annotated[bool, typer.Option("--confusion", help="Show the confusion.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, or a plugin's.")] = None,
+    whole_file: Annotated[
+        bool, typer.Option("--whole-file", help="A text file is one document, as a book is.")
+    ] = False,
 ) -> None:
     """Compare a model's output with documents that hold gold layers.
 
-    Prints precision, recall and F1 by label.
+    Prints precision, recall and F1 by label, BLEU and chrF of texts, and the perplexity of plain
+    texts.
     """
     from .. import evaluation
     from ..models import load
 
-    documents = list(read_gold(files, input_format))
+    documents = list(read_gold(files, input_format, ReadOptions(whole_file=whole_file)))
+    if (Path(model) / "language.json").is_file():
+        need("a checkpoint", TRAINING)
+        from ..training.language.likelihood import evaluate_checkpoint
+
+        told: dict[str, Any] = {
+            "device": device or settings().device, "threads": settings().threads,
+        }  # fmt: skip
+        _print(evaluate_checkpoint(model, documents, **told), format)
+        return
     loaded = load(
         model,
         device=device or settings().device,
@@ -57,8 +73,7 @@ def evaluate(
         head=head,
         **options_of(option or ()),
     )
-    gold, predicted = evaluation.annotate_again(loaded, documents)
-    report = evaluation.compare(loaded, gold, predicted)
+    report, gold, predicted = evaluation.evaluation(loaded, documents)
     pairs = evaluation.worst(report, gold, predicted, worst)
     if worst and "errors" not in report:
         note(f"the task {loaded.task.name!r} reports no errors by document: no --worst")
@@ -79,6 +94,16 @@ def evaluate(
     for number, (gold_document, predicted_document) in enumerate(pairs, 1):
         print(f"\nworst {number}: document {gold_document.id or '(no id)'}")
         print(_compared(gold_document, predicted_document))
+
+
+def _print(report: Mapping[str, Any], format: str) -> None:
+    """Print plain figures."""
+    if format == "json":
+        import msgspec
+
+        print(msgspec.json.format(msgspec.json.encode(report), indent=1).decode())
+    else:
+        print(scores_text(report))
 
 
 def scores_text(report: Mapping[str, Any]) -> str:

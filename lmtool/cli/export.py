@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,8 +11,11 @@ import typer
 
 from ..errors import UsageError
 from .console import note
-from .gold import read_sets
+from .gold import read_gold, read_sets
+from .imports import Block
 from .needs import EXPORT, need
+
+log = logging.getLogger("lmtool")
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -23,7 +28,10 @@ def export(
     output: Annotated[
         str, typer.Option("--output", "-o", help="Folder of the bundle, or its name (see --name).")
     ],
-    dev: Annotated[list[str], typer.Option(help="Documents with gold, to compare on.")],
+    dev: Annotated[
+        list[str] | None,
+        typer.Option(help="Documents with gold, to compare on (a language model needs none)."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the model (default: the folder's).")
     ] = None,
@@ -32,16 +40,32 @@ def export(
         typer.Option(help="Head of a checkpoint with several, as often as needed (default: all)."),
     ] = None,
     precision: Annotated[
-        Literal["int8", "int8-dynamic", "fp32", "fp16"],
-        typer.Option(help="Numbers of the backbone."),
-    ] = "int8",
+        Literal["int4", "int8", "int8-dynamic", "fp32", "fp16"] | None,
+        typer.Option(
+            help="Numbers of the weights (default: int8, int4 for a language model).",
+            show_default=False,
+        ),
+    ] = None,
     calibrate: Annotated[
         list[str] | None,
         typer.Option(help="Texts that fix the ranges of int8 (default: those of --dev)."),
     ] = None,
     gate: Annotated[
-        float, typer.Option(help="Points of the main metric that may be lost.", min=0)
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            help="Points of the main metric that may be lost (default: 0.5); for a language model, "
+            "per cent by which perplexity may rise (default: 10).",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
+    block: Block = 0,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Further task that a language model can be used for, as often as needed."
+        ),
+    ] = None,
     backbone: Annotated[
         bool,
         typer.Option(
@@ -68,19 +92,41 @@ def export(
     Exits with 1, and writes nothing, when the bundle loses more than --gate allows.
     """
     need("lmtool export", EXPORT)
+    folder = Path(output)
+    shared: dict[str, Any] = {
+        "licence": licence,
+        "data": dict(_pair(text) for text in data or ()),
+        "overwrite": overwrite,
+    }
+    given: dict[str, Any] = {"precision": precision, "gate": gate}
+    given = {key: value for key, value in given.items() if value is not None}
+    from ..training.language.checkpoint import is_language_checkpoint
+
+    if is_language_checkpoint(checkpoint):
+        unfit = {"--head": head, "--calibrate": calibrate, "--no-backbone": not backbone}
+        for flag in (flag for flag, value in unfit.items() if value):
+            raise UsageError(f"{flag}: a language model has no such thing", hint="leave it out")
+        if not isinstance(text := _read_notes(notes), str):
+            raise UsageError(f"--notes {notes}: a folder", hint="a language model takes one file")
+        documents = list(read_gold(dev, input_format)) if dev else []
+        shared |= {**given, "block": block, "notes": text, "documents": documents}
+        _export_language(Path(checkpoint), folder, name or folder.name, tuple(task or ()), shared)
+        return
+    if task or block:
+        flag = "--task" if task else "--block"
+        raise UsageError(f"{flag}: only for a language model", hint="leave it out")
+    if not dev:
+        raise UsageError("no documents to compare on", hint="name files with gold: --dev FILE")
+    _warn_of_training_files(checkpoint, dev)
     from ..exporting import ExportOptions, export_bundle
 
-    folder = Path(output)
     options = ExportOptions(
         name=name or folder.name,
-        precision=precision,
-        gate=gate,
         heads=tuple(head or ()),
         with_backbone=backbone,
-        licence=licence,
         notes=_read_notes(notes),
-        data=dict(_pair(text) for text in data or ()),
-        overwrite=overwrite,
+        **shared,
+        **given,
     )
     texts = read_sets(calibrate, input_format) if calibrate else None
     infos = export_bundle(
@@ -91,6 +137,27 @@ def export(
         for line in _scores(info.metrics):
             note(line)
         note(f"{place}: a model for {info.task!r}; try lmtool {info.task} --model {place}")
+
+
+def _export_language(
+    checkpoint: Path, folder: Path, name: str, tasks: tuple[str, ...], changes: dict[str, Any]
+) -> None:
+    """Export the checkpoint of a language model."""
+    from ..language_export import checkpoint_export, write_language_bundle
+    from .imports import report_export
+
+    source, options = checkpoint_export(checkpoint, name, **changes)
+    options = dataclasses.replace(options, tasks=tuple(dict.fromkeys((options.task, *tasks))))
+    report_export(write_language_bundle(source, folder, options), folder, str(folder))
+
+
+def _warn_of_training_files(checkpoint: str, dev: list[str]) -> None:
+    from ..training.data import files_trained_on
+
+    for path in files_trained_on(Path(checkpoint), dev):
+        log.warning(
+            "--dev %s: the model was trained on this file: its scores promise too much", path
+        )
 
 
 def _scores(metrics: dict[str, Any]) -> list[str]:

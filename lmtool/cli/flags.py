@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from ..errors import PluginError, UsageError
-from ..tasks import split_hint
+from ..options import Opt, split_hint
 
 Complete = Callable[..., list[str]]
 _KINDS = (bool, int, float, str, Path, list[str])
@@ -44,7 +44,7 @@ def options_from(
                 f"{cls.__module__}.{cls.__qualname__}.{field.name}: no flag can be made of {kind}",
                 hint="use bool, int, float, str, Path, Literal or tuple[str, ...]",
             )
-        flag = "--" + field.name.replace("_", "-")
+        flag = flag_of(field.name, opt)
         short = (shorts or {}).get(field.name)
         info = typer.Option(
             f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
@@ -60,6 +60,11 @@ def options_from(
     return parameters
 
 
+def flag_of(name: str, opt: Opt) -> str:
+    """Return the flag of an option."""
+    return "--" + (opt.flag or name.replace("_", "-"))
+
+
 def given(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the dataclass that were given, in the types that it declares."""
     hints = typing.get_type_hints(cls, include_extras=True)
@@ -67,9 +72,24 @@ def given(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     for field in dataclasses.fields(cls):
         value = values.get(field.name)
         if value is not None:
-            is_tuple = _is_tuple(split_hint(hints[field.name])[0])
-            found[field.name] = _parts(value) if is_tuple else value
+            kind, opt = split_hint(hints[field.name])
+            flag = flag_of(field.name, opt)
+            found[field.name] = comma_list(flag, value) if _is_tuple(kind) else value
     return found
+
+
+def comma_list(flag: str, values: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a flag that takes A,B,… and may be repeated; UsageError for an empty one.
+
+    An empty name is a slip, or a variable of the shell that is not set: left out in silence, it
+    would mean everything.
+    """
+    names = tuple(part.strip() for value in values for part in value.split(","))
+    if not all(names):
+        raise UsageError(
+            f"{flag} {','.join(values)!r}: an empty name", hint="leave the flag out, or name each"
+        )
+    return names
 
 
 def options_of(texts: Sequence[str]) -> dict[str, Any]:
@@ -121,10 +141,6 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 def _is_tuple(kind: Any) -> bool:
     return get_origin(kind) is tuple and get_args(kind) == (str, ...)
-
-
-def _parts(values: list[str]) -> tuple[str, ...]:
-    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

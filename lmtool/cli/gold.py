@@ -11,9 +11,11 @@ from ..inputs import expand_inputs, read_documents
 from ..sources import BadRecord, ReadOptions
 
 
-def read_gold(files: Sequence[str], input_format: str | None = None) -> Iterator[Document]:
+def read_gold(
+    files: Sequence[str], input_format: str | None = None, options: ReadOptions | None = None
+) -> Iterator[Document]:
     """Yield the documents of files; a record that cannot be read is a DataError."""
-    return _good(read_documents(files, input_format))
+    return _good(read_documents(files, input_format, options))
 
 
 def read_all(

@@ -19,10 +19,11 @@ from .summaries import summaries
 CORE = {
     "annotate": "Run several tasks at once, with one pass of the model they share",
     "train": "Train a model on labelled documents",
+    "pretrain": "Train a language model on raw text",
     "evaluate": "Compare a model with gold documents",
     "export": "Make a runnable bundle of a checkpoint",
     "data": "Check and convert documents",
-    "models": "List, show, verify and remove models",
+    "models": "List, import, pull, verify and remove models",
     "plugins": "List the plugins and what they bring",
     "doctor": "Check the installation and say what to mend",
     "config": "Show the settings and where they come from",

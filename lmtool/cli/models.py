@@ -11,6 +11,7 @@ import typer
 
 from ..bundles import (
     Bundle,
+    LanguageBundle,
     find_bundle,
     installed_bundles,
     load_bundle,
@@ -20,6 +21,8 @@ from ..errors import BundleError, NegativeResult, UsageError
 from ..plugins import registry
 from .choice import complete_models
 from .console import is_terminal, note, table
+from .imports import import_model
+from .pull import pull
 
 Name = Annotated[
     str,
@@ -28,11 +31,13 @@ Name = Annotated[
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add list, show, verify and remove."""
+    """Add list, show, verify, remove, pull and import."""
     app.command("list")(list_models)
     app.command("show")(show)
     app.command("verify")(verify)
     app.command("remove")(remove)
+    app.command("pull")(pull)
+    app.command("import")(import_model)
 
 
 def list_models(
@@ -47,8 +52,7 @@ def list_models(
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     elif rows:
         titles = ("name", "task", "MB", "labels", "folder")
-        cells = [(r["name"], r["task"], r["megabytes"], r["labels"], r["folder"]) for r in rows]
-        print(table(titles, [(*c[:3], _shortened(c[3]), c[4]) for c in cells]))
+        print(table(titles, [_cells(row) for row in rows]))
     else:
         note(f"no model is installed; they lie in {models_folder()}")
 
@@ -62,9 +66,8 @@ def show(model: Name) -> None:
         ("task", info.task),
         ("folder", bundle.folder),
         ("megabytes", _megabytes(bundle)),
-        ("labels", "; ".join(f"{k}: {', '.join(v)}" for k, v in info.labels.items())),
+        *_own_facts(bundle),
         ("options", ", ".join(f"{k}={v}" for k, v in info.options.items()) or "none"),
-        ("backbone", f"{info.backbone[:12]} ({bundle.backbone.precision})"),
         ("licence", info.licence or "not stated"),
         ("code", ", ".join(f"{k} {v}" for k, v in info.versions.code.items())),
         ("data", ", ".join(f"{k} {v}" for k, v in info.versions.data.items())),
@@ -73,6 +76,21 @@ def show(model: Name) -> None:
     card = bundle.folder / "README.md"
     if card.is_file():
         print("\n" + card.read_text("utf-8").strip())
+
+
+def _own_facts(bundle: Bundle | LanguageBundle) -> list[tuple[str, Any]]:
+    """Return what models of one kind alone have."""
+    if isinstance(bundle, LanguageBundle):
+        info = bundle.info
+        return [
+            ("tasks", ", ".join(info.tasks)),
+            ("context", f"{info.context:,} tokens"),
+            ("precision", info.precision),
+            ("form", ", ".join(f"{k}={v!r}" for k, v in info.form.items()) or "none"),
+        ]
+    labels = "; ".join(f"{k}: {', '.join(v)}" for k, v in bundle.info.labels.items())
+    backbone = f"{bundle.info.backbone[:12]} ({bundle.backbone.precision})"
+    return [("labels", labels), ("backbone", backbone)]
 
 
 def verify(
@@ -134,13 +152,17 @@ def _row(name: str, folder: Path) -> dict[str, Any]:
         bundle = load_bundle(folder, verify=False)
     except BundleError as error:
         return {**row, "task": "broken", "megabytes": 0.0, "labels": [], "error": error.message}
-    labels = sorted({label for names in bundle.info.labels.values() for label in names})
-    return {
-        **row,
-        "task": bundle.info.task,
-        "megabytes": _megabytes(bundle),
-        "labels": labels,
-    }
+    row |= {"task": bundle.info.task, "megabytes": _megabytes(bundle)}
+    if isinstance(bundle, LanguageBundle):
+        return {**row, "tasks": bundle.info.tasks, "labels": []}
+    return {**row, "labels": sorted({n for names in bundle.info.labels.values() for n in names})}
+
+
+def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return a row of the table; a language model has further tasks in the place of labels."""
+    others = [name for name in row.get("tasks", ()) if name != row["task"]]
+    labels = f"also {', '.join(others)}" if others else _shortened(row["labels"])
+    return row["name"], row["task"], row["megabytes"], labels, row["folder"]
 
 
 def _problems(name: str) -> list[str]:
@@ -150,9 +172,11 @@ def _problems(name: str) -> list[str]:
         return [error.message]
 
 
-def _megabytes(bundle: Bundle) -> float:
+def _megabytes(bundle: Bundle | LanguageBundle) -> float:
     """Return the size of a model with its backbone, which it may share."""
-    folders = {bundle.folder, bundle.backbone_folder}
+    folders = {bundle.folder}
+    if isinstance(bundle, Bundle):
+        folders.add(bundle.backbone_folder)
     files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
     return round(sum(path.stat().st_size for path in files) / 1e6, 1)
 

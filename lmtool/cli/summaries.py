@@ -13,10 +13,13 @@ from typing import NamedTuple
 from ..plugins import Plugin, Registry
 
 OWN = {
+    "chat": "Talk with a model",
     "embed": "Turn texts into vectors whose cosine says how alike they are",
     "extract": "Find names, relations between them, and events",
+    "generate": "Continue a text, or write what a prompt asks for",
     "roles": "Find who did what to whom: predicates and their arguments",
     "similarity": "Say how alike two texts are",
+    "translate": "Translate texts into another language",
     "understand": "Say what a text is: sentiment, topic, intent, your own classes",
 }
 """The commands of lmtool's own plugins, so that --help reads no file for them."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -116,22 +117,40 @@ class RunFlags:
 def task_command(task: type[EncoderTask] | type[TextTask]) -> Callable[..., Any]:
     """Return the function behind `lmtool TASK`, for Typer."""
     if not issubclass(task, EncoderTask):
-        raise PluginError(f"task {task.name!r}: this lmtool runs no tasks for language models")
+        from .text import text_command
+
+        return text_command(task)
     common = parameters_of(RunFlags)
     names = {parameter.name for parameter in common}
     complete = {"labels": complete_labels, "schemes": complete_schemes}
     own = options_from(task.Options, complete=complete)
-    if taken := [parameter.name for parameter in own if parameter.name in names]:
-        raise PluginError(
-            f"task {task.name!r}: its option {taken[0]!r} is a flag of every task",
-            hint="the plugin must give it another name",
-        )
+    check_names(task.name, own, common)
 
     def run(values: dict[str, Any]) -> int:
         flags = RunFlags(**{name: value for name, value in values.items() if name in names})
         return run_task(task, flags, given(task.Options, values))
 
     return command_function(run, own + common, task.summary)
+
+
+def check_names(
+    task: str, own: Sequence[inspect.Parameter], common: Sequence[inspect.Parameter]
+) -> None:
+    """Raise PluginError where an option of a task has the name, or the flag, of another."""
+    taken = {name for parameter in common for name in _names(parameter)}
+    for parameter in own:
+        if taken.intersection(_names(parameter)):
+            raise PluginError(
+                f"task {task!r}: its option {parameter.name!r} is a flag of every task",
+                hint="the plugin must give it another name",
+            )
+
+
+def _names(parameter: inspect.Parameter) -> set[str]:
+    extras = get_args(parameter.annotation)
+    declared = getattr(extras[-1], "param_decls", None) if extras else None
+    flags = [flag for text in declared or () for flag in text.split("/")]
+    return {parameter.name, *flags}
 
 
 def run_task(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) -> int:
@@ -142,7 +161,7 @@ def run_task(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) 
 def run_over(flags: RunFlags, load: Callable[[], Any]) -> int:
     """Run the model that `load` gives over the inputs; return 3 where records failed, else 0."""
     inputs = inputs_of(flags)
-    writer = _writer(flags)
+    writer = writer_of(flags)
     read = read_options(
         text_field=flags.text_field,
         whole_file=flags.whole_file,
@@ -162,7 +181,7 @@ def run_over(flags: RunFlags, load: Callable[[], Any]) -> int:
         errors=Path(flags.errors) if flags.errors else None,
         resume=flags.resume,
         strict=flags.strict,
-        fingerprint={"model": model.name, "options": repr(model.options), **_batches(flags)},
+        fingerprint={"model": model.name, **_options(model), **_batches(flags)},
     )
     shows_text = path is None and is_terminal(sys.stdout)
     progress = settings().progress if flags.progress is None else flags.progress
@@ -175,6 +194,8 @@ def run_over(flags: RunFlags, load: Callable[[], Any]) -> int:
         if path is not None:
             note(f"{path} is unfinished; the same command with --resume goes on")
         raise
+    if not (report.documents or report.failed or flags.quiet):
+        note(f"nothing to read: no document in {', '.join(i.source.name for i in inputs[:3])}")
     if (path is not None or report.failed) and not flags.quiet:
         note(summary(report, path, flags.errors))
     return PARTLY_FAILED if report.failed else 0
@@ -188,7 +209,7 @@ def inputs_of(flags: RunFlags) -> list[Input]:
         if flags.files:
             raise UsageError("FILES and --text at once", hint="give one of them")
         return [text_input(flags.text)]
-    files = flags.files or (["-"] if _is_piped(sys.stdin) else [])
+    files = flags.files or (["-"] if is_piped(sys.stdin) else [])
     if not files:
         raise UsageError(
             "nothing to read: no FILES, no --text, and nothing is piped in",
@@ -260,7 +281,7 @@ def _rate(report: Progress) -> str:
     return f"{rate:,.0f} per second" if rate >= 10 else f"{rate:.1f} per second"
 
 
-def _writer(flags: RunFlags) -> Writer | PathWriter:
+def writer_of(flags: RunFlags) -> Writer | PathWriter:
     """Return the writer: by --format, by the suffix of --output, or by where stdout goes.
 
     A .txt file gets the view, as a terminal does: bare texts would lose what the task found.
@@ -285,7 +306,7 @@ def load_model(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]
     """Return the model that the flags name, or the task's own, with these options."""
     from ..bundles import find_bundle
     from ..choice import default_model, read_head
-    from ..models import load
+    from ..models import check_task, load
     from ..tasks import make_options
 
     wanted = task.model_task(make_options(task.Options, options))
@@ -293,12 +314,7 @@ def load_model(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]
     ref = flags.model or default_model(wanted, parts)
     if not (Path(ref) / "checkpoint.json").is_file():
         folder = find_bundle(ref)
-        found = read_head(folder).task
-        if found != wanted:
-            raise UsageError(
-                f"--model {ref}: a model for {found!r}, not for {wanted!r}",
-                hint=f"run it with lmtool {found}",
-            )
+        check_task(f"--model {ref}", read_head(folder).task, wanted, task.name)
         ref = str(folder)
     return load(
         ref,
@@ -310,11 +326,19 @@ def load_model(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]
     )
 
 
+def _options(model: Any) -> dict[str, str]:
+    """Return what decides a model's output; a text model samples besides."""
+    found = {"options": repr(model.options)}
+    if (sampling := getattr(model, "sampling", None)) is not None:
+        found["sampling"] = f"{sampling!r}, windows={model.windows}"
+    return found
+
+
 def _batches(flags: RunFlags) -> dict[str, str]:
     return {"batch tokens": str(flags.batch_tokens or settings().batch_tokens)}
 
 
-def _is_piped(stream: Any) -> bool:
+def is_piped(stream: Any) -> bool:
     """Whether a stream is a pipe or a file: not a terminal, and not /dev/null, which is empty."""
     if stream is None or is_terminal(stream):
         return False

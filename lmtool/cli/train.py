@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from ..errors import UsageError
 from ..training.config import TrainConfig, make_config, read_toml
+from ..training.language.tuning import FinetuneConfig, make_finetune_config
 from .console import note, progress_bar
 from .flags import command_function, options_from, options_of, pair, parameters_of
 from .needs import TRAINING, need
@@ -19,6 +20,7 @@ from .needs import TRAINING, need
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from ..training.language.finetune import FinetuneRun
     from ..training.loop import Step
     from ..training.run import Run
 
@@ -26,16 +28,20 @@ TABLES = ("labels", "form", "options", "tasks")
 """Fields that hold a table: flags of the form NAME=VALUE."""
 
 EPILOG = (
-    "A run writes RUN/config.toml, which starts it again with --config, RUN/metrics.jsonl, "
-    "RUN/best and RUN/last. A run that was stopped goes on with: lmtool train --resume -o RUN"
+    "Tasks of language models (generate, chat, translate) are tuned from a language model and have "
+    "settings of their own: see docs/finetune.md. A run writes RUN/config.toml, which starts it "
+    "again with --config, RUN/metrics.jsonl, RUN/best and RUN/last. A run that was stopped goes on "
+    "with: lmtool train --resume -o RUN"
 )
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command: the flags of TrainConfig, and those that FinetuneConfig has beside them."""
+    shared = {field.name for field in dataclasses.fields(TrainConfig)}
     parameters = [
         *parameters_of(_more)[:1],
         *options_from(TrainConfig, without=("task", *TABLES), shorts={"out": "-o"}),
+        *options_from(FinetuneConfig, without=shared),
         *parameters_of(_more)[1:],
     ]
     doc = "Train a model on documents that hold gold layers."
@@ -66,35 +72,33 @@ def _more(
 def _train(values: dict[str, Any]) -> int:
     config = config_of(values)
     need("lmtool train", TRAINING)
-    from ..training.check import render_report
-    from ..training.run import prepare_run
-
-    run = prepare_run(config, resume=values["resume"])
+    run = _prepare(config, resume=values["resume"])
     if not run.is_main or values["quiet"]:
         for _ in run.train():
             pass
         return 0
-    for name, report in run.reports.items():
-        title = f"{name}\n" if len(run.reports) > 1 else ""
-        note(title + render_report(report) + "\n")
-    try:
-        _watch(run)
-    except KeyboardInterrupt:
-        if run.saved_step:
-            resume = f"lmtool train --resume -o {config.out} goes on"
-            note(f"saved at step {run.saved_step:,}; {resume}")
-        else:
-            note("stopped before anything was saved")
-        raise
+    note(run.describe() + "\n")
+    best = Path(config.out) / "best"
+    export = f"make it run with lmtool export {best} -o FOLDER --dev FILE"
+    watch(run, "lmtool train", f"{best}: {export}")
     return 0
 
 
-def config_of(values: Mapping[str, Any]) -> TrainConfig:
+def _prepare(config: TrainConfig | FinetuneConfig, *, resume: bool) -> Run | FinetuneRun:
+    if isinstance(config, FinetuneConfig):
+        from ..training.language.finetune import prepare_finetuning
+
+        return prepare_finetuning(config, resume=resume)
+    from ..training.run import prepare_run
+
+    return prepare_run(config, resume=resume)
+
+
+def config_of(values: Mapping[str, Any]) -> TrainConfig | FinetuneConfig:
     """Return what flags say, above the --config file or the run that is resumed."""
+    names = [f.name for cls in (TrainConfig, FinetuneConfig) for f in dataclasses.fields(cls)]
     flags = {
-        field.name: values[field.name]
-        for field in dataclasses.fields(TrainConfig)
-        if field.name not in TABLES and values.get(field.name) is not None
+        name: values[name] for name in names if name not in TABLES and values.get(name) is not None
     }
     if "layers" in flags:
         flags["layers"] = [name for text in flags["layers"] for name in text.split(",")]
@@ -103,13 +107,11 @@ def config_of(values: Mapping[str, Any]) -> TrainConfig:
         flags["labels"] = {layer: names.split(",") for layer, names in pairs}
     if values.get("option"):
         flags["options"] = options_of(values["option"])
-    if path := values.get("config"):
-        return make_config({**read_toml(Path(path)), **flags}, path)
-    out = flags.get("out")
-    if values.get("resume") and out and (Path(out) / "config.toml").is_file():
-        from ..training.run import resumed_config
-
-        return dataclasses.replace(resumed_config(out), **flags)
+    path, out = values.get("config"), flags.get("out")
+    if not path and values.get("resume") and out and (Path(out) / "config.toml").is_file():
+        path = str(Path(out) / "config.toml")
+    if path:
+        return _make_config({**read_toml(Path(path)), **flags}, path)
     missing = [name for name in ("task", "data", "base", "out") if name not in flags]
     if missing:
         names = ["TASK" if name == "task" else f"--{name}" for name in missing]
@@ -117,10 +119,53 @@ def config_of(values: Mapping[str, Any]) -> TrainConfig:
             f"missing: {', '.join(names)}",
             hint="lmtool train extract --data train.jsonl --base ENCODER --out RUN, or --config",
         )
-    return make_config(flags)
+    return _make_config(flags)
 
 
-def _watch(run: Run) -> None:
+def _make_config(values: Mapping[str, Any], where: str = "") -> TrainConfig | FinetuneConfig:
+    """Return the configuration of the kind of task that `values` name."""
+    from ..plugins import registry
+    from ..tasks import TextTask
+
+    task = values.get("task")
+    found = registry().task(task) if isinstance(task, str) and task else None
+    is_text = found is not None and issubclass(found, TextTask)
+    return make_finetune_config(values, where) if is_text else make_config(values, where)
+
+
+class Watched(Protocol):
+    """A run that is ready to train, of whatever kind."""
+
+    @property
+    def config(self) -> Any:
+        """What it was told; `out` is its folder."""
+
+    n_steps: int
+    first_step: int
+    saved_step: int
+
+    def train(self) -> Iterator[Step]:
+        """Train and yield each step."""
+
+
+def watch(run: Watched, command: str, last: str) -> None:
+    """Train and show how it goes; `last` is said at the end.
+
+    When it is interrupted, what goes on with it is said, by the command.
+    """
+    try:
+        _watch(run)
+    except KeyboardInterrupt:
+        if run.saved_step:
+            resume = f"{command} --resume -o {run.config.out} goes on"
+            note(f"saved at step {run.saved_step:,}; {resume}")
+        else:
+            note("stopped before anything was saved")
+        raise
+    note(last)
+
+
+def _watch(run: Watched) -> None:
     best = ""
     with ExitStack() as stack:
         bar = stack.enter_context(progress_bar("{task.description}"))
@@ -133,12 +178,10 @@ def _watch(run: Run) -> None:
                 best = scores if step.is_best else best
                 say = bar.console.print if bar else note
                 say(f"{scores}{'  (best)' if step.is_best else ''}")
-    folder = Path(run.config.out) / "best"
-    note(f"best: {best}" if best else "no documents to evaluate on")
-    note(f"{folder}: make it run with lmtool export {folder} -o FOLDER --dev FILE")
+    note(f"best: {best}" if best else "nothing was held out to evaluate on")
 
 
-def _state(step: Step, run: Run, bar: Progress) -> str:
+def _state(step: Step, run: Watched, bar: Progress) -> str:
     """Return what stands beside the bar."""
     done = step.number - run.first_step
     elapsed = bar.tasks[0].elapsed or 0.0

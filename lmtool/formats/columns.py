@@ -55,6 +55,7 @@ class ConllReader(Reader):
             elif isinstance(sentence, BadSentence):
                 yield BadRecord(source.name, sentence.line, sentence.message, sentence.hint)
             else:
+                self.line = sentence.line
                 yield _document(source, sentence)
         yield from problems
 

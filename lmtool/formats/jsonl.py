@@ -22,6 +22,7 @@ class JsonlReader(Reader):
     def read(self, source: Source, options: ReadOptions) -> Iterator[Document | BadRecord]:
         """Yield a document for each line that is not blank."""
         for line in read_lines(source, options):
+            self.line = line.number
             if line.problem:
                 yield line.problem
             elif line.text and not line.text.isspace():

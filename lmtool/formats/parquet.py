@@ -42,7 +42,7 @@ class ParquetReader(Reader):
                 is_own = _MARK in (table.schema_arrow.metadata or {})
                 for batch in table.iter_batches(BATCH_ROWS):
                     for row in batch.to_pylist(maps_as_pydicts="lossy"):
-                        number += 1
+                        self.line = number = number + 1
                         yield _document(source, options, number, row, is_own)
             except (arrow.ArrowException, OSError) as error:
                 yield BadRecord(

@@ -33,6 +33,7 @@ class CsvReader(Reader):
         """Yield a document for each row; a header that cannot serve ends the file."""
         columns: list[str] | None = None
         for number, row in self._rows(source, options):
+            self.line = number
             if isinstance(row, BadRecord):
                 yield row
                 if columns is None:

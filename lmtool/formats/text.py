@@ -27,6 +27,7 @@ class TxtReader(Reader):
             yield _read_whole(source, options)
             return
         for line in read_lines(source, options):
+            self.line = line.number
             if line.problem:
                 yield line.problem
             elif line.text and not line.text.isspace():

@@ -124,8 +124,8 @@ def load_backbone(
     """
     from transformers import AutoModel
 
-    folder = _encoder_folder(base)
-    with _reading(base):
+    folder = model_folder(base)
+    with reading(base):
         config = _read_model_config(folder, dropout)
         kind: Any = AutoModel._model_mapping[type(config)]
         options: dict[str, Any] = {}
@@ -160,14 +160,14 @@ def load_tokenizer(base: str) -> Tokenizer:
     """
     from tokenizers import Tokenizer
 
-    folder = _encoder_folder(base)
+    folder = model_folder(base)
     path = Path(folder) / "tokenizer.json"
     try:
         if path.is_file():
             return Tokenizer.from_file(str(path))
         from transformers import AutoTokenizer
 
-        with _reading(base):
+        with reading(base):
             tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             return Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     except BundleError:
@@ -185,11 +185,13 @@ def layers_of(encoder: Any) -> nn.ModuleList:
     return max(lists, key=len) if lists else nn.ModuleList()
 
 
-def _encoder_folder(base: str) -> str:
+def model_folder(base: str) -> str:
     """Return what transformers reads: a folder, the one inside a checkpoint, or a hub name."""
     path = Path(base)
     if (path / "checkpoint.json").is_file():
         return str(path / BACKBONE_FOLDER)
+    if (path / "language.json").is_file():
+        return str(path / "model")
     if not path.is_dir() and (base.startswith(("/", ".", "~")) or base.count("/") > 1):
         raise BundleError(
             f"{base}: no such folder",
@@ -229,7 +231,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _reading(base: str) -> Iterator[None]:
+def reading(base: str) -> Iterator[None]:
     """Keep transformers quiet, and turn what it raises into a BundleError that names the base."""
     try:
         with quiet():

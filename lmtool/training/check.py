@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from ..documents import UNKNOWN, Document
 from ..sources import BadRecord
 from ..windows import TextEncoder, Window
 
+log = logging.getLogger("lmtool")
 CUTS_WORD = "does not begin and end with the tokenizer's words"
 CROSSES_WINDOW = "crosses the end of a window"
 N_EXAMPLES = 5
@@ -103,6 +105,18 @@ def check_data(
         duplicates=sum(document.text in known for document in dev),
         bad=list(bad),
     )
+
+
+def warn_of_duplicates(reports: Iterable[DataReport]) -> None:
+    """Log a warning where documents of dev are in train too: their scores promise too much."""
+    for report in reports:
+        if report.duplicates:
+            log.warning(
+                "%s of %s dev documents have a text that is in train too: the scores on dev say "
+                "less about new texts than they seem to",
+                f"{report.duplicates:,}",
+                f"{report.dev.documents:,}",
+            )
 
 
 def _windows(

@@ -142,13 +142,23 @@ def save_checkpoint(
         for name, head in checkpoint.heads.items():
             _save(head.module.state_dict(), new / HEADS_FOLDER / f"{name}.safetensors")
         if state is not None:
-            _save(state[0], new / "state.safetensors")
-            write_record(new / "state.json", state[1])
-        files = {str(p.relative_to(new)): sha256(p) for p in sorted(_files(new))}
-        info = msgspec.structs.replace(checkpoint.info, files=files, versions=code_versions())
-        write_record(new / RECORD_FILE, info)
-        for path in _files(new):
-            _flush(path)
+            save_state(new, state)
+        info = msgspec.structs.replace(checkpoint.info, versions=code_versions())
+        write_last(new, RECORD_FILE, info)
+
+
+def save_state(folder: Path, state: tuple[dict[str, Tensor], StateRecord]) -> None:
+    """Write what a resumed run needs beside the weights; `load_state` reads it."""
+    _save(state[0], folder / "state.safetensors")
+    write_record(folder / "state.json", state[1])
+
+
+def write_last(folder: Path, name: str, info: Any) -> None:
+    """Write the record of a checkpoint, with the sha256 of its files, and wait for the disk."""
+    files = {str(p.relative_to(folder)): sha256(p) for p in sorted(_files(folder))}
+    write_record(folder / name, msgspec.structs.replace(info, files=files))
+    for path in _files(folder):
+        _flush(path)
 
 
 def _save_encoder(backbone: Backbone, encoder: TextEncoder, folder: Path) -> None:
@@ -275,31 +285,31 @@ def read_info(folder: Path) -> CheckpointInfo:
         raise BundleError(f"{path}: damaged: {error}") from error
 
 
-def find_checkpoint(folder: Path) -> Path:
+def find_checkpoint(folder: Path, record: str = RECORD_FILE) -> Path:
     """Return the folder, or the complete one beside it that a crash kept from its name.
 
     A run that dies in the instant between two renames leaves the new checkpoint under a
     temporary name, and the old one too.
     """
-    if (folder / RECORD_FILE).is_file():
+    if (folder / record).is_file():
         return folder
-    beside = [p for p in folder.parent.glob(f".{folder.name}.*") if (p / RECORD_FILE).is_file()]
+    beside = [p for p in folder.parent.glob(f".{folder.name}.*") if (p / record).is_file()]
     if not folder.exists() and beside:
         return min(beside, key=lambda p: p.suffix == ".old")
     return folder
 
 
-def recover_checkpoint(folder: Path) -> bool:
+def recover_checkpoint(folder: Path, record: str = RECORD_FILE) -> bool:
     """Tidy up after a crash: give a complete checkpoint its name back, remove torn ones.
 
     Returns whether there is a checkpoint. Only for the process that writes the folder.
     """
-    found = find_checkpoint(folder)
+    found = find_checkpoint(folder, record)
     if found != folder:
         found.rename(folder)
     for torn in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(torn, ignore_errors=True)
-    return (folder / RECORD_FILE).is_file()
+    return (folder / record).is_file()
 
 
 def _files(folder: Path) -> list[Path]:

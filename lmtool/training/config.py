@@ -9,12 +9,19 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from ..errors import UsageError
 from ..tasks import Opt
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    C = TypeVar("C", bound=DataclassInstance)
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 # What a single task and a table of several share.
 Files = Annotated[tuple[str, ...], Opt("Files of documents with gold layers")]
@@ -67,8 +74,8 @@ class TrainConfig:
     base: Annotated[
         str,
         Opt(
-            "Encoder to start from: a Hugging Face folder or hub name, or a checkpoint; for "
-            "--tune head also a model"
+            "Encoder, or for text tasks language model, to start from: a Hugging Face folder or "
+            "hub name, or a checkpoint; for --tune head also a model"
         ),
     ]
     out: Annotated[str, Opt("Folder of the run, for checkpoints, metrics and config.toml")]
@@ -83,21 +90,25 @@ class TrainConfig:
     ] = "full"
     lora_rank: Annotated[int, Opt("Rank of the additions of --tune lora", 1)] = 16
 
-    epochs: Annotated[int, Opt("Times to go through the data (head and lora: 10)", 1)] = 5
+    epochs: Annotated[
+        int, Opt("Times to go through the data (head and lora: 10, text tasks: 3)", 1)
+    ] = 5
     max_steps: Annotated[int, Opt("Stop after this many steps (0: after the epochs)", 0)] = 0
     min_steps: Annotated[
         int,
         Opt("Steps at least: an epoch goes through little data more than once (see --epochs)", 0),
     ] = 0
-    batch_tokens: Annotated[int, Opt("Tokens of a batch, with padding", 1)] = 2048
+    batch_tokens: Annotated[int, Opt("Tokens of a batch, with padding (text tasks: 4096)", 1)] = (
+        2048
+    )
     accumulate: Annotated[int, Opt("Batches of a step", 1)] = 1
 
     optimizer: Annotated[
         Literal["adamw", "sgd", "adafactor"], Opt("Optimizer; sgd has momentum 0.9")
     ] = "adamw"
-    lr: Annotated[float, Opt("Highest learning rate of the encoder (head: 0, lora: 5e-4)", 0)] = (
-        5e-5
-    )
+    lr: Annotated[
+        float, Opt("Highest learning rate of the base (head: 0, lora: 5e-4, of text tasks 2e-4)", 0)
+    ] = 5e-5
     head_lr: Annotated[
         float, Opt("Highest learning rate of the head and of the case shapes (head: 2e-3)", 0)
     ] = 5e-4
@@ -155,10 +166,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Raise UsageError when a number is out of its range."""
-        for name, option in config_options().items():
-            value = getattr(self, name)
-            if isinstance(value, int | float):
-                _check_range(name, value, option)
+        check_ranges(self)
         for name, value in _FIXED.get(self.tune, {}).items():
             if getattr(self, name) != value:
                 raise UsageError(
@@ -216,18 +224,25 @@ def make_config(values: Mapping[str, Any], where: str = "") -> TrainConfig:
     Raises UsageError, naming the key and `where` (a file), for an unknown or missing key, a
     value of the wrong type and a number out of range.
     """
+    tuned = DEFAULTS.get(str(values.get("tune", "full")), {})
+    if "epochs" in values:
+        tuned = {name: value for name, value in tuned.items() if name != "min_steps"}
+    return convert_config(TrainConfig, values, where, tuned)
+
+
+def convert_config(
+    cls: type[C], values: Mapping[str, Any], where: str = "", defaults: Mapping[str, Any] = _NONE
+) -> C:
+    """Return a configuration of a class from decoded TOML or flags, as `make_config` does."""
     prefix = f"{where}: " if where else ""
-    names = [f.name for f in dataclasses.fields(TrainConfig)]
+    names = [f.name for f in dataclasses.fields(cls)]
     for name in values:
         if name not in names:
             raise UsageError(
                 f"{prefix}unknown key {name!r}", hint=f"the keys are: {', '.join(names)}"
             )
-    tuned = DEFAULTS.get(str(values.get("tune", "full")), {})
-    if "epochs" in values:
-        tuned = {name: value for name, value in tuned.items() if name != "min_steps"}
     try:
-        return msgspec.convert({**tuned, **values}, TrainConfig)
+        return msgspec.convert({**defaults, **values}, cls)
     except msgspec.ValidationError as error:
         text, _, at = str(error).partition(" - at `$.")
         key = at.rstrip("`")
@@ -251,18 +266,19 @@ def read_config(path: Path) -> TrainConfig:
     return make_config(read_toml(path), str(path))
 
 
-def format_config(config: TrainConfig) -> str:
+def format_config(config: DataclassInstance, command: str = "lmtool train") -> str:
     """Return a configuration as TOML with each key's help as a comment; None is left out."""
-    lines = ["# Start this training again with: lmtool train --config FILE"]
+    lines = [f"# Start this training again with: {command} --config FILE"]
     tables = []
-    for name, option in config_options().items():
+    has_tables = bool(getattr(config, "tasks", ()))
+    for name, option in config_options(type(config)).items():
         value = getattr(config, name)
         if name == "tasks":
             tables += [row for entry in value for row in _task_rows(entry)]
         elif isinstance(value, dict):
             rows = [f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()]
             tables += ["", f"[{name}]  # {option.help}", *rows]
-        elif value is not None and not (config.tasks and not value and name in _SINGLE):
+        elif value is not None and not (has_tables and not value and name in _SINGLE):
             lines.append(f"{name} = {_toml(value)}  # {option.help}")
     return "\n".join([*lines, *tables]) + "\n"
 
@@ -300,6 +316,14 @@ def absolute(config: TrainConfig) -> TrainConfig:
         base=str(Path(config.base).resolve()) if Path(config.base).is_dir() else config.base,
         out=str(Path(config.out).resolve()),
     )
+
+
+def check_ranges(config: DataclassInstance) -> None:
+    """Raise UsageError when a number of a configuration is out of its range."""
+    for name, option in config_options(type(config)).items():
+        value = getattr(config, name)
+        if isinstance(value, int | float):
+            _check_range(name, value, option)
 
 
 def _check_range(name: str, value: float, option: Opt) -> None:

@@ -8,13 +8,32 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
 
 from ..bundles import sha256
-from ..documents import Document
+from ..documents import Document, encode_document
 from ..errors import DataError, UsageError
 from ..inputs import FileSource, expand_inputs
 from ..sources import BadRecord, ReadOptions
-from .config import TaskConfig, TrainConfig
+from .config import TaskConfig, read_config
+
+
+class DataSettings(Protocol):
+    """What a configuration says about the data of a run."""
+
+    @property
+    def entries(self) -> tuple[TaskConfig, ...]:
+        """The files of each task."""
+
+    @property
+    def dev_share(self) -> float:
+        """Share of the documents to evaluate on, where no files are named for it."""
+
+    @property
+    def seed(self) -> int:
+        """Decides which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +65,7 @@ class Data:
             )
 
 
-def read_data(config: TrainConfig) -> Data:
+def read_data(config: DataSettings) -> Data:
     """Read the files of a configuration; without dev files, split `dev_share` off.
 
     UsageError for a file that is not there or has no known format.
@@ -71,7 +90,8 @@ def split(
     """Split a share of the documents off; documents of one text stay together.
 
     The choice depends on the texts and the seed, not on their order. A share above 0 gives at
-    least one document, and leaves at least one.
+    least one document, and leaves at least one. Of a document without a text (a dialogue has
+    messages in its place) all fields count.
     """
     if share <= 0:
         return list(documents), []
@@ -79,12 +99,43 @@ def split(
     def place(text: str) -> bytes:
         return hashlib.sha256(f"{seed}\n{text}".encode("utf-8", "surrogatepass")).digest()
 
-    texts = sorted({document.text for document in documents}, key=place)
+    keys = [d.text or encode_document(d).decode("utf-8", "surrogatepass") for d in documents]
+    texts = sorted(set(keys), key=place)
     chosen = set(texts[: min(math.ceil(share * len(texts)), len(texts) - 1)])
     return (
-        [document for document in documents if document.text not in chosen],
-        [document for document in documents if document.text in chosen],
+        [document for document, key in zip(documents, keys, strict=True) if key not in chosen],
+        [document for document, key in zip(documents, keys, strict=True) if key in chosen],
     )
+
+
+def files_trained_on(checkpoint: Path, files: Sequence[str]) -> list[str]:
+    """Return those of the files whose contents the run of this checkpoint was trained on.
+
+    [] where the run's config.toml is gone: a checkpoint lists the sha256 of all files of its run,
+    those that it was evaluated on among them.
+    """
+    config = checkpoint.parent / "config.toml"
+    record = checkpoint / "checkpoint.json"
+    if not (config.is_file() and record.is_file()):
+        return []
+    hashes = msgspec.json.decode(record.read_bytes(), type=dict[str, Any]).get("data", {})
+    entries = read_config(config).entries
+    paths = [path for entry in entries for path in _paths(entry.data)]
+    trained = {hashes.get(str(path), hashes.get(path.name)) for path in paths}
+    return [str(path) for path in _paths(files) if path.is_file() and sha256(path) in trained]
+
+
+def _paths(files: Sequence[str]) -> list[Path]:
+    """Return the files that names mean, as far as they are still there, and the names else."""
+    found = []
+    for name in files:
+        try:
+            sources = [item.source for item in expand_inputs([name])]
+        except UsageError:
+            found.append(Path(name))
+        else:
+            found += [Path(source.name) for source in sources if isinstance(source, FileSource)]
+    return found
 
 
 def _read(files: Sequence[str], bad: list[BadRecord], paths: list[Path]) -> Iterator[Document]:

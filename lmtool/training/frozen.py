@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..batching import cut_batches, pad_windows
-from ..bundles import BackboneInfo, find_bundle, load_bundle, problems, read_backbone
+from ..bundles import BackboneInfo, find_bundle, load_encoder_bundle, problems, read_backbone
 from ..documents import Document
 from ..errors import BundleError, UsageError
 from ..models import BATCH_TOKENS, CHUNK_WINDOWS, backbone_session
@@ -226,7 +226,7 @@ def onnx_folder(base: str) -> Path | None:
             find_bundle(base)
         except BundleError:
             return None  # a name on the hub
-        return load_bundle(base).backbone_folder
+        return load_encoder_bundle(base).backbone_folder
     return path if (path / "backbone.json").is_file() else None
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -75,6 +75,34 @@ class StateRecord(msgspec.Struct, kw_only=True):
     python_gauss: float | None
     threads: int
     scaler: dict[str, float] | None = None
+
+
+class Settings(Protocol):
+    """What every kind of training is told about the machine, chance and the learning rate."""
+
+    @property
+    def device(self) -> str:
+        """auto, cpu, cuda, cuda:N or mps."""
+
+    @property
+    def precision(self) -> str:
+        """auto, no, bf16 or fp16."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads, 0: all cores."""
+
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+
+    @property
+    def warmup(self) -> float:
+        """Share of the steps in which the rates rise."""
+
+    @property
+    def decay(self) -> str:
+        """linear, cosine or constant."""
 
 
 class Network(nn.Module):
@@ -200,62 +228,82 @@ class Learner:
 
     def state(self) -> tuple[dict[str, Tensor], StateRecord]:
         """Return what a resumed run needs beside the weights, as tensors and a record."""
-        tensors = {"loss_sum": self.loss_sum.cpu()}
+        tensors, record = state_of(self._optimizer, self.accelerator, self.progress)
+        tensors["loss_sum"] = self.loss_sum.cpu()
         if isinstance(self.backbone, Backbone):
             tensors |= {name: t.cpu() for name, t in adapters(self.backbone.encoder).items()}
-        for index, values in self._optimizer.state_dict()["state"].items():
-            for name, value in values.items():
-                if value is not None:
-                    tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).cpu().contiguous()
-        _, keys, *numpy_rest = np.random.get_state(legacy=True)
-        _, python_keys, gauss = random.getstate()
-        tensors["rng.torch"] = torch.get_rng_state()
-        tensors["rng.numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
-        tensors["rng.python"] = torch.tensor(python_keys)
-        if torch.cuda.is_available():
-            for index, tensor in enumerate(torch.cuda.get_rng_state_all()):
-                tensors[f"rng.cuda.{index}"] = tensor
-        scaler = self.accelerator.scaler
-        record = StateRecord(
-            progress=msgspec.structs.replace(self.progress),
-            numpy_rest=tuple(numpy_rest),  # type: ignore[arg-type]
-            python_gauss=gauss,
-            threads=torch.get_num_threads(),
-            scaler=scaler.state_dict() if scaler is not None else None,
-        )
         return tensors, record
 
     def restore(self, tensors: dict[str, Tensor], record: StateRecord) -> None:
         """Go on from a state; BundleError when it is not one of this optimizer and network."""
-        states: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
-            if key.startswith("optimizer."):
-                _, number, name = key.split(".")
-                states.setdefault(int(number), {})[name] = tensor
-        try:
-            groups = self._optimizer.state_dict()["param_groups"]
-            self._optimizer.load_state_dict({"state": states, "param_groups": groups})
-            self.loss_sum = tensors["loss_sum"].to(self.accelerator.device)
-            torch.set_rng_state(tensors["rng.torch"])
-            keys = tensors["rng.numpy"].numpy().astype(np.uint32)
-            np.random.set_state(("MT19937", keys, *record.numpy_rest))
-            python_keys = tuple(tensors["rng.python"].tolist())
-            random.setstate((3, python_keys, record.python_gauss))
-            if torch.cuda.is_available():
-                for index in range(torch.cuda.device_count()):
-                    if (state := tensors.get(f"rng.cuda.{index}")) is not None:
-                        torch.cuda.set_rng_state(state, index)
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise BundleError(
-                f"the saved state does not fit: {error}", hint="start the training anew"
-            ) from error
-        if self.accelerator.scaler is not None and record.scaler is not None:
-            self.accelerator.scaler.load_state_dict(record.scaler)
-        if not self.config.threads:
-            torch.set_num_threads(record.threads)  # sums in another order would differ
-        if self.accelerator.process_index:
-            seed_all(hash((self.config.seed, self.accelerator.process_index, record.progress.step)))
+        restore_state(self._optimizer, self.accelerator, tensors, record, self.config)
+        self.loss_sum = tensors["loss_sum"].to(self.accelerator.device)
         self.progress = msgspec.structs.replace(record.progress)
+
+
+def state_of(
+    optimizer: Any, accelerator: Accelerator, progress: Progress
+) -> tuple[dict[str, Tensor], StateRecord]:
+    """Return the state of an optimizer and of all that is random, as tensors and a record."""
+    tensors = {}
+    for index, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            if value is not None:
+                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).cpu().contiguous()
+    _, keys, *numpy_rest = np.random.get_state(legacy=True)
+    _, python_keys, gauss = random.getstate()
+    tensors["rng.torch"] = torch.get_rng_state()
+    tensors["rng.numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
+    tensors["rng.python"] = torch.tensor(python_keys)
+    if torch.cuda.is_available():
+        for index, tensor in enumerate(torch.cuda.get_rng_state_all()):
+            tensors[f"rng.cuda.{index}"] = tensor
+    scaler = accelerator.scaler
+    record = StateRecord(
+        progress=msgspec.structs.replace(progress),
+        numpy_rest=tuple(numpy_rest),  # type: ignore[arg-type]
+        python_gauss=gauss,
+        threads=torch.get_num_threads(),
+        scaler=scaler.state_dict() if scaler is not None else None,
+    )
+    return tensors, record
+
+
+def restore_state(
+    optimizer: Any,
+    accelerator: Accelerator,
+    tensors: dict[str, Tensor],
+    record: StateRecord,
+    config: Settings,
+) -> None:
+    """Take over what `state_of` gave; BundleError when it does not fit the optimizer."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer."):
+            _, number, name = key.split(".")
+            states.setdefault(int(number), {})[name] = tensor
+    try:
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": states, "param_groups": groups})
+        torch.set_rng_state(tensors["rng.torch"])
+        keys = tensors["rng.numpy"].numpy().astype(np.uint32)
+        np.random.set_state(("MT19937", keys, *record.numpy_rest))
+        python_keys = tuple(tensors["rng.python"].tolist())
+        random.setstate((3, python_keys, record.python_gauss))
+        if torch.cuda.is_available():
+            for index in range(torch.cuda.device_count()):
+                if (state := tensors.get(f"rng.cuda.{index}")) is not None:
+                    torch.cuda.set_rng_state(state, index)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise BundleError(
+            f"the saved state does not fit: {error}", hint="start the training anew"
+        ) from error
+    if accelerator.scaler is not None and record.scaler is not None:
+        accelerator.scaler.load_state_dict(record.scaler)
+    if not config.threads:
+        torch.set_num_threads(record.threads)  # sums in another order would differ
+    if accelerator.process_index:
+        seed_all(hash((config.seed, accelerator.process_index, record.progress.step)))
 
 
 def make_optimizer(
@@ -292,7 +340,7 @@ def make_optimizer(
     return torch.optim.AdamW(groups, fused=True)
 
 
-def rate(step: int, n_steps: int, config: TrainConfig) -> float:
+def rate(step: int, n_steps: int, config: Settings) -> float:
     """Return what the learning rates are multiplied with at a step, counted from 0."""
     n_warmup = math.ceil(config.warmup * n_steps)
     if step < n_warmup:
@@ -315,8 +363,11 @@ def choose_precision(precision: str, device: torch.device) -> str:
     return "no"
 
 
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Return the accelerator for a device and precision; UsageError when it cannot be had."""
+def make_accelerator(config: Settings, *, finds_unused: bool = True) -> Accelerator:
+    """Return the accelerator for a device and precision; UsageError when it cannot be had.
+
+    `finds_unused` is for networks of which a step may use a part only.
+    """
     kind, _, number = config.device.partition(":")
     is_there = {
         "auto": True,
@@ -341,7 +392,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     precision = choose_precision(config.precision, state.device)
     if precision == "fp16" and state.device.type == "cpu":
         raise UsageError("precision: fp16 needs a GPU", hint="choose bf16, auto or no")
-    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=finds_unused)]
     return Accelerator(cpu=kind == "cpu", mixed_precision=precision, kwargs_handlers=handlers)
 
 

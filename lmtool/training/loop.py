@@ -6,11 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import PluginError, UsageError
 from .batches import Examples
 from .learner import Learner, Progress, rate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 READ_STEPS = 10
 """The loss is read from a GPU every so many steps, since reading waits for it."""
@@ -118,10 +121,18 @@ def _number(scores: Mapping[str, Any], metric: str) -> float:
     return score
 
 
+class Learning(Protocol):
+    """What is read of a learner: the sum of its losses, and how far it is."""
+
+    accelerator: Any
+    loss_sum: Tensor
+    progress: Progress
+
+
 class Meter:
     """Reads loss and speed: at every step on a CPU, every READ_STEPS elsewhere."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learning) -> None:
         self._learner = learner
         self._every = 1 if learner.accelerator.device.type == "cpu" else READ_STEPS
         self.loss = math.nan

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import BundleError, UsageError
-from .backbone import Backbone, layers_of
+from .backbone import layers_of
 
 STATE = "adapter."
 """What the names of the adapters' tensors begin with in a saved state."""
 
 
-def add_adapters(backbone: Backbone, rank: int) -> None:
-    """Add W + BA to the linear layers of the encoder's layers; all else of it is frozen."""
+class Adapted(Protocol):
+    """What holds the model of transformers that is adapted: an encoder, or a decoder."""
+
+    encoder: Any
+
+
+def add_adapters(backbone: Adapted, rank: int) -> Any:
+    """Add W + BA to the linear layers of the encoder's layers; all else of it is frozen.
+
+    Returns peft's configuration, for `save_adapters`.
+    """
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError as error:
@@ -39,6 +49,7 @@ def add_adapters(backbone: Backbone, rank: int) -> None:
     inject_adapter_in_model(config, backbone.encoder)
     for name, parameter in backbone.encoder.named_parameters():
         parameter.requires_grad_("lora_" in name)
+    return config
 
 
 def adapters(encoder: nn.Module) -> dict[str, Tensor]:
@@ -46,7 +57,7 @@ def adapters(encoder: nn.Module) -> dict[str, Tensor]:
     return {STATE + name: t for name, t in encoder.state_dict().items() if "lora_" in name}
 
 
-def load_adapters(backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
+def load_adapters(backbone: Adapted, tensors: Mapping[str, Tensor]) -> None:
     """Take over what `adapters` gave; BundleError when it does not fit."""
     own = adapters(backbone.encoder)
     try:
@@ -75,3 +86,19 @@ def merged_weights(encoder: nn.Module) -> dict[str, Tensor]:
                 delta = layer.get_delta_weight(adapter)  # (out, in)
                 found[f"{name}.weight"] = found[f"{name}.weight"] + delta
     return found
+
+
+def save_adapters(model: nn.Module, config: Any, base: str, folder: Path) -> None:
+    """Write the adapters of a model, without its own weights, as peft loads them on `base`."""
+    from safetensors.torch import save_file
+
+    config.base_model_name_or_path = base
+    config.task_type = "CAUSAL_LM"
+    config.inference_mode = True
+    config.save_pretrained(folder)
+    tensors = {
+        f"base_model.model.{name.replace('.default.', '.')}": tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if "lora_" in name
+    }
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -10,11 +10,8 @@ RUN/tensorboard/    where TensorBoard is installed
 from __future__ import annotations
 
 import dataclasses
-import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -28,7 +25,7 @@ from ..tasks import EncoderTask, make_options
 from ..windows import Window
 from .backbone import Backbone
 from .batches import Examples, Source
-from .check import check_data
+from .check import check_data, render_report, warn_of_duplicates
 from .checkpoint import (
     Checkpoint,
     CheckpointInfo,
@@ -46,6 +43,7 @@ from .config import TrainConfig, absolute, format_config, read_config
 from .data import Data, read_data
 from .frozen import FrozenBackbone, States, frozen_backbone
 from .inference import model_from_checkpoint
+from .interrupt import Interrupt
 from .learner import Learner, deterministic, seed_all
 from .logs import Logs, plain_scores
 from .loop import Step, count_steps, fit
@@ -166,6 +164,13 @@ class Run:
         self.first_step = checkpoint.info.step if is_resumed else 0
         self.saved_step = self.first_step
         self.is_main = self._learner.accelerator.is_main_process
+        if self.is_main:
+            warn_of_duplicates(self.reports.values())
+
+    def describe(self) -> str:
+        """Return what is in the data of each head, as text."""
+        reports = [(f"{name}\n", render_report(report)) for name, report in self.reports.items()]
+        return "\n\n".join(title * (len(reports) > 1) + text for title, text in reports)
 
     def _evaluate(self) -> dict[str, Any]:
         """Return the scores of the head, or of several by name with the mean as MEAN_METRIC."""
@@ -198,7 +203,7 @@ class Run:
         if self._states is not None:
             self._states.add(self._windows(), self.config.threads)
         score = self._evaluate if self._dev else None
-        with deterministic(learner.accelerator.device), _Interrupt() as interrupt:
+        with deterministic(learner.accelerator.device), Interrupt() as interrupt:
             try:
                 for step in fit(learner, self._examples, self.n_steps, score, self._main_metric):
                     is_saved = self._is_save_due(step)
@@ -255,29 +260,6 @@ class Run:
         save_checkpoint(self._out / name, checkpoint, state)
         if state is not None:
             self.saved_step = info.step
-
-
-class _Interrupt:
-    """Takes the first SIGINT as a wish to stop after the step; the second one has its way."""
-
-    def __init__(self) -> None:
-        self.came = False
-        self._before: Any = None
-        self._is_main_thread = threading.current_thread() is threading.main_thread()
-
-    def __enter__(self) -> _Interrupt:
-        if self._is_main_thread:
-            self._before = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_main_thread:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.came:
-            raise KeyboardInterrupt
-        self.came = True
 
 
 def _check_out(out: Path, config: TrainConfig, resume: bool) -> bool:

@@ -17,7 +17,9 @@ from .blocks import Links as Links
 from .blocks import Mark as Mark
 from .blocks import Note as Note
 from .blocks import Passage as Passage
+from .blocks import Turns as Turns
 from .blocks import view as view
+from .marked import clean as clean
 from .page import HtmlWriter as HtmlWriter
 from .page import fragment as fragment
 from .text import TextWriter as TextWriter

@@ -1,14 +1,16 @@
 """What there is to see of a document, as plain data that knows no terminal and no page.
 
 A layer gets its view by an entry in `VIEWS`. A plugin's own layer that is a list of spans with
-labels is seen as marks; a document with nothing to see is its text.
+labels is seen as marks, and one that is a vector as its size, length and first numbers; a document
+with nothing to see is its text.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ..documents import Document, EventArgument, own_spans
 from ..documents import Frame as FrameLayer
@@ -100,13 +102,20 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text about the text: its summary, or the text it is compared with."""
+    """A text about the text: its summary, its translation, or the text it is compared with."""
 
     title: str
     text: str
 
 
-Block = Passage | Links | Card | Classes | Note
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """A dialogue: (who, what) of each message."""
+
+    turns: tuple[tuple[str, str], ...]
+
+
+Block = Passage | Links | Card | Classes | Note | Turns
 
 
 def view(document: Document) -> list[Block]:
@@ -114,6 +123,9 @@ def view(document: Document) -> list[Block]:
     shown = [make(document) for name, make in VIEWS.items() if document.layer(name) is not None]
     blocks = [block for made in shown for block in made] + list(_view_own(document))
     passages = [block for block in blocks if isinstance(block, Passage)]
+    said = {text for block in blocks if isinstance(block, Turns) for _, text in block.turns}
+    if said and document.text in ("", *said):
+        return blocks
     about_text = [Note("pair", document.pair)] if document.pair is not None else []
     others = [block for block in blocks if not isinstance(block, Passage)]
     return [*(passages or [Passage(document.text)]), *about_text, *others]
@@ -124,11 +136,23 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+LEAST_VECTOR: Final = 8
+"""Numbers from which on a list is taken for a vector."""
+SHOWN_NUMBERS: Final = 6
+"""How many numbers of a vector are shown."""
+
+
 def _view_own(document: Document) -> Iterator[Block]:
-    """Yield a passage for each layer of a plugin's own that is a list of spans."""
+    """Yield a passage for each layer of a plugin's own of spans, a note for each vector."""
     for _, spans in own_spans(document):
         marks = (Mark(span["start"], span["end"], str(span["label"])) for span in spans)
         yield Passage(document.text, tuple(marks))
+    for name, value in document.fields.items():
+        is_list = isinstance(value, list) and len(value) >= LEAST_VECTOR
+        if is_list and all(isinstance(number, float) for number in value):
+            first = " ".join(f"{number:.4f}" for number in value[:SHOWN_NUMBERS])
+            size = f"{len(value)} numbers, length {math.hypot(*value):.4f}"
+            yield Note(name, f"{size}: {first} …")
 
 
 def _view_entities(document: Document) -> list[Block]:
@@ -206,6 +230,43 @@ def _view_summary(document: Document) -> list[Block]:
     return [Note("summary", document.summary.text)] if document.summary else []
 
 
+def _view_completions(document: Document) -> list[Block]:
+    items = _with_texts(document.layer("completions"), "text")
+    blocks: list[Block] = []
+    for number, item in enumerate(items, 1):
+        title = "completion" if len(items) == 1 else f"completion {number}"
+        is_cut = item.get("finish") == "length"
+        blocks.append(Note(f"{title} (cut)" if is_cut else title, item["text"].strip()))
+    return blocks
+
+
+def _view_translation(document: Document) -> list[Block]:
+    blocks: list[Block] = []
+    for item in _with_texts([document.layer("translation")], "text"):
+        title = str(item.get("language") or "translation")
+        is_cut = item.get("finish") == "length"
+        blocks.append(Note(f"{title} (cut)" if is_cut else title, item["text"]))
+    return blocks
+
+
+def _view_messages(document: Document) -> list[Block]:
+    turns = _with_texts(document.layer("messages"), "role", "content")
+    return [Turns(tuple((turn["role"], turn["content"]) for turn in turns))] if turns else []
+
+
+def _with_texts(layer: object, *names: str) -> list[dict[str, Any]]:
+    """Return the items of a layer that is a list of objects with these texts; else none.
+
+    A field of the input may have the name of a layer and another shape.
+    """
+    items = layer if isinstance(layer, list) else []
+    are_good = all(
+        isinstance(item, dict) and all(isinstance(item.get(name), str) for name in names)
+        for item in items
+    )
+    return items if are_good else []
+
+
 VIEWS: Final[dict[str, Callable[[Document], Sequence[Block]]]] = {
     "entities": _view_entities,
     "frames": _view_frames,
@@ -213,5 +274,8 @@ VIEWS: Final[dict[str, Callable[[Document], Sequence[Block]]]] = {
     "relations": _view_relations,
     "events": _view_events,
     "summary": _view_summary,
+    "completions": _view_completions,
+    "translation": _view_translation,
+    "messages": _view_messages,
 }
 """The view of each layer; a passage, if there is one, comes first."""

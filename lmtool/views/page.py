@@ -12,7 +12,7 @@ from typing import Final
 from ..documents import Document
 from ..sources import Writer
 from .arcs import arcs
-from .blocks import Bar, Block, Card, Classes, Frame, Links, Mark, Note, Passage, view
+from .blocks import Bar, Block, Card, Classes, Frame, Links, Mark, Note, Passage, Turns, view
 from .marked import clean, colour_number, cut, sentence_ranges
 from .roles import describe
 from .style import N_COLOURS, style_sheet
@@ -83,6 +83,10 @@ def _block(block: Block) -> Iterator[str]:
         case Note():
             yield f"<h3>{_text(block.title.capitalize())}</h3>"
             yield f'<p class="text" dir="auto" lang="">{_text(block.text)}</p>'
+        case Turns():
+            for who, text in block.turns:
+                yield f'<div class="turn"><h3>{_text(who)}</h3>'
+                yield f'<p class="text" dir="auto" lang="">{_text(text)}</p></div>'
 
 
 # ── the text ─────────────────────────────────────────────────────────────────────────────────

@@ -60,6 +60,8 @@ border:1px solid transparent;-webkit-box-decoration-break:clone;box-decoration-b
 .lmtool ul{list-style:none;margin:.4rem 0;padding:0}
 .lmtool .legend{display:flex;flex-wrap:wrap;gap:.2rem .8rem;font-size:.8rem;color:var(--soft)}
 .lmtool .legend mark{color:var(--ink)}
+.lmtool .turn{margin:0 0 .6rem;padding-left:.6rem;border-left:2px solid var(--line)}
+.lmtool .turn h3{margin:0}
 .lmtool .sentence{margin:0 0 .9rem}
 .lmtool .frame{display:flex;flex-wrap:wrap;gap:.15rem .4rem;align-items:flex-start;
 margin:.3rem 0 .3rem 1rem;padding-left:.6rem;border-left:2px solid var(--line);font-size:.9rem}
@@ -96,7 +98,8 @@ border-radius:.2rem}
 _PRINT: Final = """
 @media print{.lmtool h2,.lmtool h3{break-after:avoid}
 .lmtool article{max-width:none;break-inside:auto}
-.lmtool .sentence,.lmtool .card,.lmtool .bars,.lmtool .arcs,.lmtool .frame{break-inside:avoid}
+.lmtool .sentence,.lmtool .turn,.lmtool .card,
+.lmtool .bars,.lmtool .arcs,.lmtool .frame{break-inside:avoid}
 .lmtool mark,.lmtool .track div{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .lmtool mark{border-color:currentColor}.lmtool .arcs{overflow:visible}}
 """

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import bisect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmtool.documents import UNKNOWN, Document, Event
-from lmtool.windows import Window, sentence_ends
+from lmtool.windows import Window
 
 Words = tuple[int, int]
 """A range of words of a window (exclusive)."""
@@ -64,7 +65,7 @@ def collect_event_form(documents: Sequence[Document]) -> dict[str, Any]:
     distances: list[int] = []
     for document in documents:
         events = [(e, argument_spans(e, document)) for e in document.events or ()]
-        ends = sentence_ends(document.text, "en") if any(spans for _, spans in events) else []
+        ends = _sentence_ends(document.text) if any(spans for _, spans in events) else []
         for event, spans in events:
             if event.label != UNKNOWN:
                 roles.setdefault(event.label, set()).update(role for _, _, role in spans)
@@ -76,6 +77,18 @@ def collect_event_form(documents: Sequence[Document]) -> dict[str, Any]:
     reach = distances[min(int(len(distances) * WITHIN_REACH), len(distances) - 1)]
     named = {label: sorted(names - {UNKNOWN}) for label, names in sorted(roles.items())}
     return {"roles": named, "reach": reach}
+
+
+_SENTENCE_END: Final = re.compile(
+    r"""(?<=\w\w) [.!?…]+ ["'”’»)\]]* \s+ (?!\s | [a-zß-öø-ÿа-я]) | [。！？]+ [”’」』）]* | \n+""",
+    re.VERBOSE,
+)
+"""A mark after a word, with space and no small letter behind it; the marks of Chinese; a line."""
+
+
+def _sentence_ends(text: str) -> list[int]:
+    """Return where sentences end, whatever the language: the gold of a run does not name one."""
+    return [match.end() for match in _SENTENCE_END.finditer(text)]
 
 
 def event_words(window: Window, document: Document) -> list[tuple[int, int, str]]:

@@ -12,6 +12,7 @@ import lmtool
 from lmtool.batching import cut_batches
 from lmtool.windows import Window
 
+from .addresses import addresses, is_part_of_address
 from .events import EventForm
 from .relations import (
     Mention,
@@ -83,13 +84,20 @@ def tagged_spans(
     windows: Sequence[Window],
     labels: Sequence[str],
 ) -> list[list[WordSpan]]:
-    """Run a tagger and return the spans of each window."""
+    """Run a tagger and return the spans of each window, but for those inside an address."""
     logits = graph.run(hidden)["logits"]
     best = logits.argmax(2)
-    return [
-        spans_from_logits(row[window.word_tokens], row_best[window.word_tokens], labels)
-        for row, row_best, window in zip(logits, best, windows, strict=True)
-    ]
+    found = []
+    for row, row_best, window in zip(logits, best, windows, strict=True):
+        tokens = window.word_tokens
+        spans = spans_from_logits(row[tokens], row_best[tokens], labels)
+        if spans:
+            inside = addresses(window.text)
+            places = [characters(window, span.first, span.last) for span in spans]
+            pairs = zip(spans, places, strict=True)
+            spans = [span for span, place in pairs if not is_part_of_address(place, inside)]
+        found.append(spans)
+    return found
 
 
 def find_entities(

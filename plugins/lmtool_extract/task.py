@@ -29,6 +29,10 @@ class ExtractOptions:
     threshold: Annotated[float, lmtool.Opt("Least score of what is kept", minimum=0, maximum=1)] = (
         0.0
     )
+    relation_threshold: Annotated[
+        float | None,
+        lmtool.Opt("Least score of a relation (default: that of the rest)", minimum=0, maximum=1),
+    ] = None
     only: Annotated[
         tuple[str, ...],
         lmtool.Opt("Only these of entities, relations, events, separated by commas (default: all)"),
@@ -288,11 +292,13 @@ class ExtractTask(lmtool.EncoderTask):
         if "relations" in layers and "entities" in self.labels and document.entities is None:
             layers.add("entities")
         bias = self.form.get("relations", {}).get("bias", 0.0)
+        least = options.relation_threshold
+        least = options.threshold if least is None else least
         merged = merge_parts(
             document,
             parts,
             [layer for layer in self.layers if layer in layers],
-            lambda margin: relation_score(margin, bias, options.threshold),
+            lambda margin: relation_score(margin, bias, least),
         )
         if options.frames and "events" in merged:
             merged["events"] = with_frame_arguments(merged["events"], document)

@@ -13,6 +13,7 @@ import lmtool
 
 from .embedding import LAYER
 from .task import UnderstandOptions, UnderstandTask
+from .words import has_words
 
 if TYPE_CHECKING:
     import torch
@@ -66,9 +67,15 @@ class CandidatesTask(UnderstandTask):
 def candidates_model(embedder: lmtool.Model, options: UnderstandOptions) -> lmtool.Model:
     """Return a model that chooses among `options.candidates` for each text, on an embed model.
 
-    UsageError for fewer than two candidates, and for more than one scheme to name them.
+    UsageError for an empty candidate, for fewer than two, and for more than one scheme to name
+    them.
     """
     names = list(dict.fromkeys(options.candidates))
+    if not all(map(has_words, names)):
+        raise lmtool.UsageError(
+            f"candidates: {next(n for n in names if not has_words(n))!r} has no word to compare",
+            hint='name each by what it means, as --candidates "billing, bug, praise"',
+        )
     if len(names) < 2:
         raise lmtool.UsageError(
             f"nothing to choose from: {len(names)} candidate",

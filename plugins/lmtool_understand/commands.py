@@ -10,6 +10,8 @@ import typer
 
 import lmtool
 
+from .words import has_words
+
 if TYPE_CHECKING:
     from lmtool.documents import Document
 
@@ -36,7 +38,8 @@ def similarity(
 ) -> None:
     """Say how alike two texts are: the cosine of their embeddings, 1 for the same meaning.
 
-    With --pairs, prints the documents as JSON Lines with the cosine as labels.similarity.
+    With --pairs, prints the documents as JSON Lines with the cosine as labels.similarity, empty
+    where a text has no word.
     """
     if pairs is None and len(texts or ()) != 2:
         raise lmtool.UsageError(
@@ -45,14 +48,21 @@ def similarity(
         )
     if pairs is not None and texts:
         raise lmtool.UsageError("two texts and --pairs at once", hint="give one of them")
-    embedder = lmtool.load(model, task_name="embed", device=device)
-    if pairs is None:
-        (found,) = compare(embedder, [lmtool.Document(text=texts[0], pair=texts[1])])  # type: ignore[index]
+    from lmtool.models import load_encoder
+
+    for text in texts or ():
+        if not has_words(text):
+            raise lmtool.UsageError(
+                f"{text!r} has no word: there is nothing to compare", hint="give two texts"
+            )
+    embedder = load_encoder(model, task_name="embed", device=device)
+    if texts:
+        (found,) = compare(embedder, [lmtool.Document(text=texts[0], pair=texts[1])])
         print(f"{value_of(found):.4f}")
         return
     from lmtool.documents import encode_document
 
-    for document in compare(embedder, read_pairs(pairs)):
+    for document in compare(embedder, read_pairs(pairs or "")):
         sys.stdout.write(encode_document(document).decode())
 
 
@@ -77,7 +87,10 @@ def read_pairs(path: str) -> Iterator[Document]:
 
 
 def compare(embedder: lmtool.Model, documents: Iterable[Document]) -> Iterator[Document]:
-    """Yield the documents with the cosine of text and pair under the scheme `similarity`."""
+    """Yield the documents with the cosine of text and pair under the scheme `similarity`.
+
+    Where the text or its pair has no word, there is no cosine and the scheme is empty.
+    """
     from .embedding import cosine
 
     for chunk in embedder.chunks(documents):
@@ -85,6 +98,7 @@ def compare(embedder: lmtool.Model, documents: Iterable[Document]) -> Iterator[D
         others = [lmtool.Document(text=d.pair or "") for d in chunk]
         found = embedder.annotate([*texts, *others])
         for document, one, other in zip(chunk, found, found[len(chunk) :], strict=False):
-            value = round(cosine(one, other), 4)
-            labels = {**(document.labels or {}), SCHEME: [lmtool.Label(value=value)]}
+            is_comparable = has_words(one.text) and has_words(other.text)
+            values = [round(cosine(one, other), 4)] if is_comparable else []
+            labels = {**(document.labels or {}), SCHEME: [lmtool.Label(value=v) for v in values]}
             yield document.with_layers({"labels": labels})

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import lmtool
 
+from .words import has_words
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
@@ -19,6 +21,8 @@ DIGITS = 6
 
 class EmbedTask(lmtool.EncoderTask):
     """Gives each text a vector of length 1; texts of like meaning have a high cosine.
+
+    The vector of a text without words is zero: it is like no other.
 
     It learns the vectors of a teacher, which stand in the field `embedding` of the documents.
     `form` holds their "size".
@@ -74,22 +78,28 @@ class EmbedTask(lmtool.EncoderTask):
     def merge(
         self, document: lmtool.Document, parts: Sequence[lmtool.Part], options: Any
     ) -> dict[str, Any]:
-        """Return the mean of the windows' vectors, weighted by their words, of length 1."""
+        """Return the mean of the windows' vectors, weighted by their words, of length 1.
+
+        Zeros for a text without words.
+        """
         import numpy as np
 
-        weights = [part.value[0] for part in parts]
-        if not any(weights):
-            weights = [1] * len(parts)
-        mean = sum(n * part.value[1].astype(float) for n, part in zip(weights, parts, strict=True))
+        values = [part.value for part in parts]
+        if not (has_words(document.text) and any(n_words for n_words, _ in values)):
+            return {LAYER: [0.0] * len(values[0][1])}
+        mean = sum(n_words * vector.astype(float) for n_words, vector in values)
         vector = mean / max(float(np.linalg.norm(mean)), 1e-9)
         return {LAYER: [round(x, DIGITS) for x in vector.tolist()]}
 
     def score(
         self, gold: Sequence[lmtool.Document], predicted: Sequence[lmtool.Document]
     ) -> dict[str, Any]:
-        """Return 100 times the mean cosine with the gold's vectors, and the least cosine."""
+        """Return 100 times the mean cosine with the gold's vectors, and the least cosine.
+
+        Documents whose gold is zero, having no words, are left out.
+        """
         pairs = zip(gold, predicted, strict=True)
-        cosines = [cosine(*pair) for pair in pairs if pair[0].fields.get(LAYER)]
+        cosines = [cosine(*p) for p in pairs if unit(p[0].fields.get(LAYER) or ()) is not None]
         mean = sum(cosines) / max(len(cosines), 1)
         return {
             "cosine": round(max(100 * mean, 0.0), 2),
@@ -113,7 +123,7 @@ def unit(vector: Sequence[float]) -> NDArray[Any] | None:
 
 
 def cosine(first: lmtool.Document, second: lmtool.Document) -> float:
-    """Return the cosine of the embeddings of two documents; 0 where one has none."""
+    """Return the cosine of the embeddings of two documents; 0 where one has none, or zeros."""
     one, other = unit(first.fields.get(LAYER) or ()), unit(second.fields.get(LAYER) or ())
     if one is None or other is None or one.shape != other.shape:
         return 0.0

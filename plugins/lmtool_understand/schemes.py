@@ -51,7 +51,9 @@ class Scheme:
         softmax: Logits = exp / exp.sum(-1, keepdims=True)
         return softmax
 
-    def read(self, logits: Logits, threshold: float | None = None, top: int = 0) -> list[Label]:
+    def read(
+        self, logits: Logits, threshold: float | None = None, top: int | None = None
+    ) -> list[Label]:
         """Return the labels that logits (n_logits,) stand for, the likeliest first.
 
         Of one label: the best, unless none is likelier or its score is below the threshold. Of

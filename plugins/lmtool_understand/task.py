@@ -36,8 +36,9 @@ class UnderstandOptions:
         ),
     ] = ()
     top: Annotated[
-        int, lmtool.Opt("Give the N likeliest labels of each scheme with scores", minimum=0)
-    ] = 0
+        int | None,
+        lmtool.Opt("Give the N likeliest labels of each scheme with scores", minimum=1),
+    ] = None
 
 
 class UnderstandTask(lmtool.EncoderTask):
@@ -139,11 +140,13 @@ class UnderstandTask(lmtool.EncoderTask):
         return dict(sorted(found.items()))
 
     def check_options(self, options: UnderstandOptions) -> None:
-        """Refuse schemes that this model does not have."""
+        """Refuse schemes that this model does not have, and candidates."""
         if options.candidates:
             raise lmtool.UsageError(
-                "candidates need a model of the task 'embed', this is one of 'understand'",
-                hint="--candidates chooses one by itself when --model is left out",
+                "candidates are compared with the text by vectors, which this model for "
+                "'understand' does not make",
+                hint="use a model for 'embed', as base-en; lmtool understand --candidates "
+                "takes one by itself when --model is left out",
             )
         unknown = sorted(set(options.scheme) - self.labels.keys())
         if unknown:
@@ -181,9 +184,10 @@ class UnderstandTask(lmtool.EncoderTask):
         A text without words has no label.
         """
         from .schemes import mean_logits
+        from .words import has_words
 
         values = [part.value for part in parts]
-        logits = mean_logits(values)
+        logits = mean_logits(values) if has_words(document.text) else {}
         schemes = self.schemes
         found: dict[str, list[lmtool.Label]] = {
             name: schemes[name].read(logits[name], options.threshold, options.top)

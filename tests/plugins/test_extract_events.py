@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from extract_kit import DOCUMENTS, encoder, happening, window
 from lmtool_extract.events import (
     EventForm,
@@ -40,6 +41,24 @@ def test_form() -> None:
     assert collect_event_form(DOCUMENTS[6:7]) == {}
     far = happening("It hurt. He slept. It was aspirin.", ("Harm", "hurt", {"aspirin": "Drug"}))
     assert collect_event_form([far])["reach"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reach"),
+    [
+        ("Es tat weh. Ärzte kamen! 3 gaben Aspirin.", 2),
+        ("It hurt (see p. 3, e.g. aspirin)", 0),
+        ("It hurt, as the U.S. Army says of aspirin", 0),
+        ("他受伤了。“他睡了。”他吃了aspirin", 2),
+        ("It hurt\naspirin", 1),
+        ("It hurt… it was aspirin", 0),
+    ],
+)
+def test_the_reach_is_counted_in_sentences_of_any_language(text: str, reach: int) -> None:
+    trigger = next(word for word in ("hurt", "weh", "受伤") if word in text)
+    drug = "Aspirin" if "Aspirin" in text else "aspirin"
+    far = happening(text, ("Harm", trigger, {drug: "Drug"}))
+    assert collect_event_form([far])["reach"] == reach
 
 
 def test_form_of_labels() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from extract_kit import DOCUMENTS, NOMINALS, happening, related, window
+from lmtool_extract.finding import FoundRelation
 from lmtool_extract.relations import RelationForm
 from lmtool_extract.task import ExtractOptions, ExtractTask
 
@@ -108,6 +109,25 @@ def test_given_layers() -> None:
     blank = nominals.blank(NOMINALS[0], ExtractOptions())
     assert (blank.entities, blank.relations) == (NOMINALS[0].entities, None)
     assert task.blank(NOMINALS[0], ExtractOptions()).entities is None
+
+
+@pytest.mark.parametrize(
+    ("options", "scores"),
+    [
+        (ExtractOptions(), [0.8808, 0.7311]),
+        (ExtractOptions(threshold=0.8), [0.8808]),
+        (ExtractOptions(relation_threshold=0.9), []),
+        (ExtractOptions(threshold=0.9, relation_threshold=0.8), [0.8808]),
+        (ExtractOptions(threshold=0.9, relation_threshold=0.0), [0.8808, 0.7311]),
+    ],
+)
+def test_relations_may_have_a_threshold_of_their_own(
+    options: ExtractOptions, scores: list[float]
+) -> None:
+    task = ExtractTask({"relations": ["friend", "enemy"]})
+    found = [FoundRelation(0, 1, "friend", 2.0), FoundRelation(1, 0, "enemy", 1.0)]
+    merged = task.merge(DOCUMENTS[3], [lmtool.Part(0, {"relations": found})], options)
+    assert [relation.score for relation in merged["relations"]] == scores
 
 
 # ── The head ─────────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from lmtool_understand.embedding import EmbedTask, cosine, unit
 from lmtool_understand.npy import NpyWriter
+from lmtool_understand.words import has_words
 
 from lmtool import DataError, Document, Part
 
@@ -27,7 +28,19 @@ def merged(*parts: tuple[int, list[float]]) -> list[float]:
 def test_windows_count_by_their_words() -> None:
     assert merged((3, [1.0, 0.0])) == [1.0, 0.0]
     assert merged((3, [1.0, 0.0]), (4, [0.0, 1.0])) == [0.6, 0.8]
-    assert merged((0, [1.0, 0.0]), (0, [0.0, 1.0])) == [0.707107, 0.707107]
+    assert merged((0, [1.0, 0.0]), (4, [0.0, 1.0])) == [0.0, 1.0]
+
+
+def test_a_text_without_words_is_zero() -> None:
+    assert merged((0, [1.0, 0.0]), (0, [0.0, 1.0])) == [0.0, 0.0]
+    for text in ("", " \n", "…", "?!", "\u200b", "\u0301"):
+        part = Part(0, (1, np.array([1.0, 0.0], np.float32)))
+        assert TASK.merge(Document(text=text), [part], None) == {"embedding": [0.0, 0.0]}
+
+
+@pytest.mark.parametrize("text", ["a", "7", "東", "❤️", "+", "…a"])
+def test_a_letter_a_digit_or_a_symbol_makes_a_word(text: str) -> None:
+    assert has_words(text)
 
 
 def test_the_form_is_the_size_of_the_gold() -> None:
@@ -38,10 +51,11 @@ def test_the_form_is_the_size_of_the_gold() -> None:
 
 
 def test_score_is_the_mean_cosine() -> None:
-    gold = [document(2, 0), document(0, 1), Document(text="x")]
-    report = TASK.score(gold, [document(1, 0), document(0.6, 0.8), document(1, 0)])
+    gold = [document(2, 0), document(0, 1), Document(text="x"), document(0, 0)]
+    found = [document(1, 0), document(0.6, 0.8), document(1, 0), document(0, 0)]
+    report = TASK.score(gold, found)
     assert report == {"cosine": 90.0, "least_cosine": 80.0, "support": 2}
-    assert TASK.score(gold, [Document(text="x")] * 3)["cosine"] == 0
+    assert TASK.score(gold, [Document(text="x")] * 4)["cosine"] == 0
 
 
 def test_cosine_and_unit() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from lmtool_understand.embedding import EmbedTask
 from lmtool_understand.task import UnderstandOptions, UnderstandTask
+from tiny_bundle import write_tiny_bundle
 
 import lmtool
 from lmtool import Document, Label
@@ -118,6 +119,8 @@ def test_a_text_without_words_has_no_label() -> None:
     task = UnderstandTask({"mood": ["glad", "sad"]})
     part = lmtool.Part(0, (0, {"mood": np.array([5.0, 0.0])}))
     assert task.merge(Document(text=" "), [part], UnderstandOptions())["labels"] == {"mood": []}
+    part = lmtool.Part(0, (1, {"mood": np.array([5.0, 0.0])}))  # one for the tokenizer
+    assert task.merge(Document(text="…"), [part], UnderstandOptions())["labels"] == {"mood": []}
 
 
 # ── From gold to commands ────────────────────────────────────────────────────────────────────
@@ -224,6 +227,10 @@ def test_candidates_need_no_training(embedder: Path) -> None:
     [
         (["--candidates", "a"], "nothing to choose from: 1 candidate"),
         (["--candidates", "a,b", "--scheme", "c,d"], "2 schemes for one list"),
+        (["--candidates", "a,,b"], "--candidates 'a,,b': an empty name"),
+        (["--candidates", ""], "--candidates '': an empty name"),
+        (["--candidates", "a,…"], "candidates: '…' has no word to compare"),
+        (["--candidates", "a,b", "--top", "0"], "'--top': 0 is less than 1"),
     ],
 )
 def test_candidates_that_make_no_choice(embedder: Path, flags: list[str], message: str) -> None:
@@ -232,10 +239,19 @@ def test_candidates_that_make_no_choice(embedder: Path, flags: list[str], messag
     assert message in result.stderr
 
 
-def test_candidates_need_a_model_of_embed(classifier: Path) -> None:
-    result = run_cli("understand", "--model", classifier, "--text", "x", "--candidates", "a,b")
+def test_candidates_need_a_model_of_embed(classifier: Path, tmp_path: Path) -> None:
+    flags = ["--text", "x", "--candidates", "a,b"]
+    result = run_cli("understand", "--model", classifier, *flags)
     assert result.exit_code == 2
-    with pytest.raises(lmtool.UsageError, match="candidates need a model of the task 'embed'"):
+    bundle = write_tiny_bundle(tmp_path / "tiny", task="understand")
+    result = run_cli("understand", "--model", bundle, *flags)
+    assert result.exit_code == 2
+    needed = "a model for 'understand'; these options of 'understand' need one for 'embed'"
+    assert f"--model {bundle}: {needed}" in result.stderr
+    assert "leave the model out, or name one of: base-en" in result.stderr
+    with pytest.raises(lmtool.UsageError, match="these options of 'understand' need one"):
+        lmtool.load(bundle, task_name="understand", candidates=("a", "b"))
+    with pytest.raises(lmtool.UsageError, match="candidates are compared with the text by vectors"):
         lmtool.load(classifier, device="cpu", candidates=("a", "b"))
 
 
@@ -252,6 +268,9 @@ def test_similarity_of_two_texts_and_of_pairs(embedder: Path, tmp_path: Path) ->
     file.write_text(file.read_text("utf-8").splitlines()[0], "utf-8")
     (record,) = records(run_cli("similarity", "--pairs", file, *flags).stdout)
     assert record["labels"] == {"similarity": [{"value": 1.0}]}
+    file.write_text('{"text": "A film.", "pair": "…"}\n', "utf-8")
+    (record,) = records(run_cli("similarity", "--pairs", file, *flags).stdout)
+    assert record["labels"] == {"similarity": []}
 
 
 @pytest.mark.parametrize(
@@ -260,6 +279,8 @@ def test_similarity_of_two_texts_and_of_pairs(embedder: Path, tmp_path: Path) ->
         (["a"], "two texts are compared, not 1"),
         ([], "two texts are compared, not 0"),
         (["a", "b", "--pairs", "c.jsonl"], "two texts and --pairs at once"),
+        (["", "b"], "'' has no word: there is nothing to compare"),
+        (["a", "…"], "'…' has no word: there is nothing to compare"),
     ],
 )
 def test_similarity_compares_two(arguments: list[str], message: str) -> None:
@@ -278,3 +299,9 @@ def test_embed_writes_npy_in_order(embedder: Path, tmp_path: Path) -> None:
     assert rows.shape == (3, 32)
     assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     assert rows[0].tolist() == rows[2].tolist() != rows[1].tolist()
+
+
+def test_embed_shows_what_a_vector_is(embedder: Path) -> None:
+    flags = ["--model", embedder, "--device", "cpu", "-f", "text"]
+    shown = run_cli("embed", *flags, "--text", "A film.").stdout
+    assert shown.startswith("A film.\nembedding: 32 numbers, length 1.0000: ")

@@ -1,0 +1,142 @@
+"""Folders of Hugging Face: what is in them, without running anything that came with them."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+SAFE = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+"""What is read of a model: no code, nothing pickled."""
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+def find_model(ref: str) -> Path:
+    """Return the folder of a model that is named by its folder, or by its name on a hub.
+
+    From a hub only what is safe to read is fetched. Raises UsageError when there is none, and
+    BundleError when the hub has no such model or cannot be reached.
+    """
+    if Path(ref).is_dir():
+        return Path(ref)
+    if ref.count("/") != 1 or ref.startswith((".", "/", "~")):
+        raise UsageError(f"{ref}: no such folder", hint="give a folder, or OWNER/NAME of a hub")
+    from .pulling import fetch_files
+
+    def choose(names: Iterable[str]) -> list[str]:
+        top = [name for name in names if "/" not in name]
+        _check_names(ref, top)
+        return [name for name in top if _is_safe(name)]
+
+    return fetch_files(ref, choose)
+
+
+def _is_safe(name: str) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in SAFE)
+
+
+def check_model(folder: Path) -> None:
+    """Raise UsageError where a folder is no decoder with safetensors."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    if _is_adapter(folder):
+        _check_weights(folder)
+        return
+    config = _read(folder / "config.json")
+    _check_weights(folder)
+    names = config.get("architectures") or []
+    if not names:
+        raise UsageError(
+            f"{folder / 'config.json'}: does not say its architecture",
+            hint="save the model with save_pretrained",
+        )
+    if config.get("model_type") not in _known_types() and "auto_map" in config:
+        raise UsageError(
+            f"{folder}: {names[0]} is code in the model's own repository, which is never run here",
+            hint="choose a model whose architecture transformers has itself",
+        )
+
+
+def _known_types() -> frozenset[str]:
+    from transformers.models.auto import configuration_auto
+
+    names: Any = configuration_auto
+    return frozenset(names.CONFIG_MAPPING_NAMES)
+
+
+def _check_weights(folder: Path) -> None:
+    _check_names(str(folder), [path.name for path in folder.iterdir()])
+
+
+def _check_names(ref: str, names: Sequence[str]) -> None:
+    """Raise UsageError where no file holds weights that are safe to read."""
+    if any(name.endswith(".safetensors") for name in names):
+        return
+    pickled = [n for n in sorted(names) if any(fnmatch.fnmatch(n, kind) for kind in _PICKLED)]
+    if not pickled:
+        raise UsageError(f"{ref}: no *.safetensors in it", hint="is it a model's folder?")
+    raise UsageError(
+        f"{ref}: its weights are pickled ({', '.join(pickled[:3])}), and a pickle can run any code "
+        "when it is read",
+        hint="take a version with safetensors; or, where you trust the file, write one:\n"
+        '  python -c "from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; '
+        f"[kind.from_pretrained('{ref}').save_pretrained('safe') for kind in (M, T)]\"\n"
+        "  lmtool models import safe",
+    )
+
+
+def staged(source: Path, work: Path) -> Path:
+    """Return a folder that holds what is safe to read of a model; an adapter is merged first."""
+    if _is_adapter(source):
+        return _merged(source, work / "merged")
+    target = work / "model"
+    target.mkdir()
+    for pattern in SAFE:
+        for path in source.glob(pattern):
+            (target / path.name).symlink_to(path.resolve())
+    return target
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+def _merged(adapter: Path, out: Path) -> Path:
+    """Merge a LoRA adapter into its base, and write a plain model with the tokenizer."""
+    from peft import PeftModel
+
+    from .training.backbone import quiet
+    from .training.language.checkpoint import load_model, load_text_tokenizer
+
+    base = str(_read(adapter / "adapter_config.json").get("base_model_name_or_path") or "")
+    if Path(base).is_dir():
+        check_model(Path(base))
+    has_tokenizer = (adapter / "tokenizer_config.json").is_file()
+    model = load_model(base, "causal")
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers
+            merged: Any = PeftModel.from_pretrained(model, str(adapter), use_safetensors=True)
+            merged.merge_and_unload().save_pretrained(out)
+            load_text_tokenizer(str(adapter) if has_tokenizer else base).save_pretrained(out)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{adapter}: cannot be merged into its base {base!r}: {error}",
+            hint="the base must be the model that the adapter was trained on",
+        ) from error
+    return out
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: missing", hint="is it a model's folder?") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    return found

@@ -1,0 +1,238 @@
+"""The command of a task for language models: what it takes, how texts are drawn, streaming."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from ..settings import settings
+from ..tasks import TextTask
+from .console import is_terminal, note, stdout_bytes
+from .flags import command_function, given, options_from, parameters_of
+from .task import RunFlags, check_names, is_piped, output_path, run_over
+
+if TYPE_CHECKING:
+    from ..textmodels import Answer, TextModel
+
+_UNUSED = ("batch_tokens", "token_column", "tag_column")
+"""Flags of a run that do nothing here."""
+_ESCAPES = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
+
+
+def text_command(task: type[TextTask]) -> Callable[..., Any]:
+    """Return the function behind `lmtool TASK` of a task for language models, for Typer."""
+    common = _run_flags(task)
+    sampling = _sampling_flags(task)
+    own = options_from(task.Options)
+    check_names(task.name, own, [*common, *sampling])
+    return command_function(
+        lambda values: _run(task, values), [*own, *sampling, *common], task.summary
+    )
+
+
+def _run(task: type[TextTask], values: dict[str, Any]) -> int:
+    """Run the task as its flags say; return the exit code."""
+    words, sources = values.get("words") or (), values.get("sources") or ()
+    names = {parameter.name for parameter in parameters_of(RunFlags)}
+    own = {name: value for name, value in values.items() if name in names}
+    if task.command == "files":
+        flags = RunFlags(**own)
+    elif sources:  # what follows the first file of --from *.txt stands where a prompt would
+        flags = RunFlags(**own, files=[*sources, *words])
+    elif task.command == "dialogue":
+        flags = RunFlags(**own)
+        if flags.text is None:
+            from .dialogue import talk
+
+            return talk(lambda: load_text(task, flags, values), flags, values)
+    else:
+        flags = RunFlags(**own, text=_prompt_of(words))
+        if flags.text is None and not is_piped(sys.stdin):
+            raise UsageError(
+                "no prompt: nothing is given, and nothing is piped in",
+                hint=f'lmtool {task.name} "Once upon a time", or --from FILES',
+            )
+        if flags.text is not None and _is_streamed(flags, values):
+            return _stream(load_text(task, flags, values), flags)
+    return run_over(flags, lambda: load_text(task, flags, values))
+
+
+def _prompt_of(words: Sequence[str]) -> str | None:
+    if len(words) > 1:
+        raise UsageError(
+            f"{len(words)} prompts", hint='put one in quotes: "…"; name files with --from'
+        )
+    return words[0] if words else None
+
+
+def load_text(task: type[TextTask], flags: RunFlags, values: dict[str, Any]) -> TextModel:
+    """Return the model that the flags name, or the task's own, with these options."""
+    from ..language import Sampling
+    from ..textmodels import load_text_model
+
+    drawn = {key: value for key, value in values.items() if key not in ("stop", "schema")}
+    sampling = given(Sampling, drawn)
+    if values.get("stop"):
+        sampling["stop"] = tuple(map(_unescaped, values["stop"]))
+    if values.get("schema") is not None:
+        sampling["schema"] = _schema(values["schema"])
+    return load_text_model(
+        flags.model,
+        task_name=task.name,
+        device=flags.device or settings().device,
+        threads=settings().threads if flags.threads is None else flags.threads,
+        windows=bool(values.get("windows")),
+        **given(task.Options, values),
+        **sampling,
+    )
+
+
+def _schema(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--schema {path}: cannot be read: {reason}") from error
+
+
+def _unescaped(text: str) -> str:
+    r"""Return a text with \n, \t and \\ as a shell's user writes them."""
+    return re.sub(r"\\[nt\\]", lambda match: _ESCAPES[match[0]], text)
+
+
+# ── streaming ────────────────────────────────────────────────────────────────────────────────
+
+
+def _is_streamed(flags: RunFlags, values: dict[str, Any]) -> bool:
+    """Whether the answer is shown as it comes: for people, on stdout, and there is one."""
+    is_one = all((values.get(name) or 1) == 1 for name in ("beams", "choices"))
+    is_view = flags.format == "text" or (flags.format is None and is_terminal(sys.stdout))
+    return is_one and is_view and output_path(flags) is None and not flags.resume
+
+
+def _stream(model: TextModel, flags: RunFlags) -> int:
+    """Print the answer to one prompt as it comes."""
+    if model.sampling.beams > 1 or model.sampling.choices > 1:  # the model's own defaults say so
+        return run_over(flags, lambda: model)
+    write_answer(model.stream(flags.text or ""), quiet=flags.quiet)
+    return 0
+
+
+def write_answer(answer: Answer, *, quiet: bool = False) -> None:
+    """Print an answer on stdout as it comes, and say where it was cut.
+
+    White space before and after it is left out. Control characters are shown, never sent.
+    """
+    out = stdout_bytes()
+    held = ""
+    has_begun = False
+    try:
+        for piece in answer:
+            text = held + piece if has_begun else (held + piece).lstrip()
+            kept = text.rstrip()
+            held, has_begun = text[len(kept) :], has_begun or bool(kept)
+            out.write(_shown(kept).encode("utf-8", "backslashreplace"))
+            out.flush()
+    finally:
+        out.write(b"\n")
+        out.flush()
+    completion = answer.completion
+    if completion is not None and completion.finish == "length" and not quiet:
+        note(f"(cut at {completion.tokens} tokens: --max-tokens)")
+
+
+def _shown(text: str) -> str:
+    if text.replace("\n", "").isprintable():  # the rule: spare the import
+        return text
+    from ..views import clean
+
+    return clean(text)
+
+
+# ── flags ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _sampling_flags(task: type[TextTask]) -> list[inspect.Parameter]:
+    from ..language import Sampling
+
+    hidden = () if task.takes_choices else ("choices",)
+    flags = options_from(Sampling, without=("stop", "schema", *hidden))
+    return [*flags, *parameters_of(_drawn)]
+
+
+def _drawn(
+    stop: Annotated[
+        list[str] | None,
+        typer.Option("--stop", help=r"Text to stop before, as often as needed; \n is a line end."),
+    ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option("--schema", help="File of a JSON schema: the answer is JSON that fits it."),
+    ] = None,
+) -> None:
+    """Hold the flags of Sampling that are no plain values."""
+
+
+def _windows(
+    windows: Annotated[
+        bool,
+        typer.Option("--windows", help="Read a text that does not fit in windows of sentences."),
+    ] = False,
+) -> None:
+    """Hold the flag of tasks that can join what they find in windows."""
+
+
+def _prompt(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="PROMPT", help="What to continue or answer.")
+    ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="FILES",
+            help="Files, folders or globs of prompts, - for stdin; more may follow.",
+        ),
+    ] = None,
+) -> None:
+    """Hold what a command takes that takes a prompt."""
+
+
+def _dialogue(
+    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="FILES",
+            help="Files, folders or globs of dialogues to answer, - for stdin; more may follow.",
+        ),
+    ] = None,
+    load: Annotated[
+        Path | None, typer.Option("--load", help="Go on with the dialogue of this file.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Keep the dialogue in this file.")
+    ] = None,
+) -> None:
+    """Hold what a command takes that talks."""
+
+
+def _run_flags(task: type[TextTask]) -> list[inspect.Parameter]:
+    """Return the flags of a run, but for those that this task has no use for."""
+    taken = {"files": (), "prompt": ("files", "text"), "dialogue": ("files",)}[task.command]
+    more = {"files": None, "prompt": _prompt, "dialogue": _dialogue}[task.command]
+    flags = [p for p in parameters_of(RunFlags) if p.name not in (*taken, *_UNUSED)]
+    joins = task.join is not TextTask.join and task.unit is TextTask.unit
+    return [
+        *(parameters_of(more) if more else ()),
+        *flags,
+        *(parameters_of(_windows) if joins else ()),
+    ]

@@ -1,0 +1,324 @@
+"""Language models: decoders that continue a text, on onnxruntime-genai.
+
+    model = load_language_model("story-en")
+    for piece in model.stream("Once upon a time", Sampling(max_tokens=60)):
+        print(piece, end="")
+
+A run imports no torch.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
+
+import msgspec
+
+from ._decoding import Row, RowWatch, run_rows
+from ._prompts import Prompt, PromptEncoder, fill_prompt
+from .errors import DataError, UsageError
+from .options import Opt
+
+if TYPE_CHECKING:
+    from ._engine import Engine
+    from .bundles import LanguageInfo
+
+__all__ = [
+    "Completion",
+    "LanguageModel",
+    "Likelihood",
+    "Message",
+    "Prompt",
+    "PromptTooLong",
+    "Sampling",
+    "Stream",
+    "fill_prompt",
+    "load_language_model",
+]
+
+SEEDS = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a text is continued."""
+
+    max_tokens: Annotated[int, Opt("Most tokens of a completion", 1)] = 256
+    temperature: Annotated[
+        float, Opt("0: always the likeliest token; 1: as likely as learnt", 0)
+    ] = 0.0
+    top_p: Annotated[float, Opt("Choose among the likeliest tokens of this share", 0, 1)] = 1.0
+    top_k: Annotated[int, Opt("Choose among this many likeliest tokens (0: all)", 0)] = 0
+    repetition_penalty: Annotated[float, Opt("Above 1: repeat less", 0.01)] = 1.0
+    seed: Annotated[int | None, Opt("The same seed gives the same text", 0, SEEDS)] = None
+    stop: Annotated[tuple[str, ...], Opt("Text to stop before")] = ()
+    beams: Annotated[int, Opt("Search with this many beams (1: none)", 1)] = 1
+    choices: Annotated[int, Opt("Completions of each prompt", 1)] = 1
+    schema: Annotated[str, Opt("JSON schema that the completion fits")] = ""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for options that contradict each other."""
+        if self.beams > 1 and self.temperature > 0:
+            raise UsageError(
+                f"beams with temperature={self.temperature:g}: a search draws nothing",
+                hint="set temperature to 0, or beams to 1",
+            )
+        if self.beams > 1 and self.schema:
+            raise UsageError("a schema with beams: not possible", hint="set beams to 1")
+        if self.choices > 1 and self.temperature == 0 and self.beams < self.choices:
+            raise UsageError(
+                f"choices={self.choices}: without sampling they are all the same",
+                hint=f"set temperature above 0, or beams to {self.choices} or more",
+            )
+
+    @property
+    def is_random(self) -> bool:
+        """Whether tokens are drawn by chance."""
+        return self.temperature > 0
+
+
+class Completion(msgspec.Struct):
+    """What a model said to a prompt."""
+
+    text: str
+    finish: Literal["stop", "length"]
+    """"stop": it ended, or came to a stop text; "length": max_tokens were reached."""
+    tokens: int
+    prompt_tokens: int
+    seed: int | None
+    """The seed that gives this text again; None where nothing was drawn by chance."""
+
+
+class Message(TypedDict):
+    """A turn of a dialogue."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class PromptTooLong(DataError):
+    """A prompt that does not fit the context together with the tokens that may follow.
+
+    `index` is its number among the prompts given, from 0.
+    """
+
+    def __init__(self, index: int, tokens: int, max_tokens: int, context: int) -> None:
+        self.index, self.tokens, self.max_tokens, self.context = index, tokens, max_tokens, context
+        super().__init__(
+            f"the prompt has {tokens:,} tokens; with max_tokens={max_tokens:,} that is "
+            f"{tokens + max_tokens:,}, and the model's context holds {context:,}",
+            hint="shorten the prompt or allow fewer tokens",
+        )
+
+
+class Likelihood(msgspec.Struct, frozen=True):
+    """How likely texts are: `nats` is the sum of -log p over their tokens."""
+
+    nats: float
+    tokens: int
+    bytes: int
+
+    @property
+    def perplexity(self) -> float:
+        """Of a token; depends on the tokenizer."""
+        return math.exp(min(self.nats / max(self.tokens, 1), 700.0))
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Of a byte in UTF-8; compares models with different tokenizers."""
+        return self.nats / math.log(2) / max(self.bytes, 1)
+
+
+class Stream:
+    """The pieces of a completion as they come: whole characters, nothing of a stop text.
+
+    When it has ended, `completion` holds all of it. `close` ends it early: what has come until
+    then is the completion, and its finish "length".
+    """
+
+    def __init__(
+        self, engine: Engine, encoder: PromptEncoder, ids: list[int], sampling: Sampling
+    ) -> None:
+        self._seed = seed_of(sampling)
+        self._n_prompt = len(ids)
+        self._watch = RowWatch(encoder, ids, sampling.stop)
+        self._steps = engine.steps(engine.generator([ids], sampling, self._seed))
+        self.completion: Completion | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self.completion is not None:
+            raise StopIteration
+        watch = self._watch
+        for tokens in self._steps:
+            piece = watch.feed(int(tokens[0]))
+            if watch.is_ended:
+                break
+            if piece:
+                return piece
+        else:
+            piece = ""
+        piece += watch.finish()
+        self.close()
+        if not piece:
+            raise StopIteration
+        return piece
+
+    def close(self) -> None:
+        """End it."""
+        if self.completion is None:
+            watch, self._steps = self._watch, iter(())
+            row = Row(watch.text, len(watch.tokens), watch.is_ended)
+            self.completion = _completion(row, self._n_prompt, self._seed)
+
+
+class LanguageModel:
+    """A loaded model. Several threads may use it: they take turns, step by step."""
+
+    def __init__(
+        self, name: str, info: LanguageInfo, encoder: PromptEncoder, engine: Engine
+    ) -> None:
+        self.name = name
+        self.info = info
+        self.context = min(info.context or engine.shape.context, engine.shape.context)
+        self.providers = engine.providers
+        self._encoder = encoder
+        self._engine = engine
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether it has a chat template."""
+        return bool(self._encoder.template)
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens of a prompt."""
+        return len(self._encoder.encode(text))
+
+    def chat_prompt(self, messages: Sequence[Message]) -> Prompt:
+        """Return messages by the model's chat template, ready for the answer.
+
+        What looks like a control token in a message is read as the text it is. Raises UsageError
+        when the model has no template, or when it refuses the messages.
+        """
+        return self._encoder.chat_prompt(messages)
+
+    def stream(self, prompt: str, sampling: Sampling | None = None) -> Stream:
+        """Return the completion of a prompt, piece by piece; PromptTooLong when it does not fit."""
+        sampling = sampling or Sampling()
+        if sampling.beams > 1 or sampling.choices > 1:
+            raise UsageError(
+                "beams and several choices are known at the end only", hint="use complete"
+            )
+        ids = self._encoder.encode(prompt)
+        self._check_length(0, len(ids), sampling)
+        return Stream(self._engine, self._encoder, ids, sampling)
+
+    def complete(
+        self, prompts: Sequence[str], sampling: Sampling | None = None
+    ) -> list[list[Completion]]:
+        """Return the completions of prompts, `choices` of each, in order.
+
+        They run in batches of like lengths: the same prompts with the same seed give the same
+        texts, other prompts beside them may give others where tokens are drawn by chance. Raises
+        PromptTooLong, before anything runs, for the first that does not fit.
+        """
+        sampling = sampling or Sampling()
+        ids = [self._encoder.encode(prompt) for prompt in prompts]
+        for index, row in enumerate(ids):
+            self._check_length(index, len(row), sampling)
+        seed = seed_of(sampling)
+        repeats = 1 if sampling.beams > 1 else sampling.choices
+        owners = [index for index in range(len(ids)) for _ in range(repeats)]
+        found: list[list[Completion]] = [[] for _ in ids]
+        n_run = 0
+        for batch in self._engine.batches([ids[i] for i in owners], sampling):
+            rows = [ids[owners[number]] for number in batch]
+            own = seed if seed is None else (seed + n_run) % SEEDS
+            results = run_rows(self._engine, self._encoder, rows, sampling, own)
+            each = len(results) // len(batch)
+            for place, result in enumerate(results):
+                owner = owners[batch[place // each]]
+                found[owner].append(_completion(result, len(ids[owner]), seed))
+            n_run += len(batch)
+        return found
+
+    def encode(self, prompt: str) -> list[int]:
+        """Return the tokens of a prompt."""
+        return self._encoder.encode(prompt)
+
+    def greedy(self, ids: list[int], max_tokens: int) -> list[int]:
+        """Return the likeliest tokens after these, up to the end of the text."""
+        generator = self._engine.generator([ids], Sampling(max_tokens=max_tokens), None)
+        return [int(tokens[0]) for tokens in self._engine.steps(generator)]
+
+    def score(self, texts: Iterable[str]) -> Likelihood:
+        """Return how likely texts are, each from its start on.
+
+        A text longer than the context is read in windows that overlap by half, so that every
+        token has at least half a context before it, where the text has.
+        """
+        nats, n_tokens, n_bytes = 0.0, 0, 0
+        for text in texts:
+            ids = self._encoder.encode_to_score(text)
+            nats += self._nats(ids)
+            n_tokens += len(ids) - 1
+            n_bytes += len(text.encode())
+        return Likelihood(nats, n_tokens, n_bytes)
+
+    def _nats(self, ids: list[int]) -> float:
+        """Return the sum of -log p of tokens after the first."""
+        total, scored = 0.0, 1
+        for begin in range(0, len(ids), max(self.context // 2, 1)):
+            end = min(begin + self.context, len(ids))
+            if end > scored:
+                total += self._engine.nats(ids[begin:end], scored - begin)
+                scored = end
+        return total
+
+    def _check_length(self, index: int, n_tokens: int, sampling: Sampling) -> None:
+        if n_tokens + sampling.max_tokens > self.context:
+            raise PromptTooLong(index, n_tokens, sampling.max_tokens, self.context)
+
+
+def seed_of(sampling: Sampling) -> int | None:
+    """Return the seed to draw with, a new one where none is set; None where nothing is drawn."""
+    if not sampling.is_random:
+        return None
+    return random.SystemRandom().randrange(SEEDS) if sampling.seed is None else sampling.seed
+
+
+def _completion(row: Row, n_prompt: int, seed: int | None) -> Completion:
+    finish: Literal["stop", "length"] = "stop" if row.is_ended else "length"
+    return Completion(row.text, finish, row.n_tokens, n_prompt, seed)
+
+
+def load_language_model(
+    ref: str | Path, *, device: str = "auto", threads: int = 0
+) -> LanguageModel:
+    """Load a bundle of a language model, by its name or folder.
+
+    Raises BundleError when it is none, damaged or cannot be loaded, and UsageError when a device
+    that was asked for by name cannot be had. `threads` 0 means all cores.
+    """
+    from .bundles import load_language_bundle
+
+    bundle = load_language_bundle(ref)
+    return open_folder(bundle.folder, bundle.info, bundle.identity, device, threads)
+
+
+def open_folder(
+    folder: Path, info: LanguageInfo, name: str = "", device: str = "auto", threads: int = 0
+) -> LanguageModel:
+    """Open the files of onnxruntime-genai in a folder, unchecked."""
+    from ._engine import open_engine
+
+    encoder = PromptEncoder(folder)
+    engine = open_engine(folder, device, threads, pad=encoder.never_last)
+    encoder.eos = engine.shape.eos
+    return LanguageModel(name or info.name, info, encoder, engine)

@@ -1,0 +1,1 @@
+"""Training of language models: from raw text, and tuned to a task of text."""

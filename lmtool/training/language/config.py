@@ -1,0 +1,241 @@
+"""The configuration of a run that trains a language model: flags and keys of a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from ...errors import UsageError
+from ...tasks import Opt
+from ..config import check_ranges
+
+Objective = Literal["causal", "masked"]
+L = TypeVar("L", bound="LoopConfig")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopConfig:
+    """What the loop of all language models is told, whatever they learn from."""
+
+    out: Annotated[str, Opt("Folder of the run, for checkpoints, metrics and config.toml")]
+
+    epochs: Annotated[int, Opt("Times to go through the data", 1)] = 1
+    max_steps: Annotated[int, Opt("Stop after this many steps (0: after the epochs)", 0)] = 0
+    batch_tokens: Annotated[int, Opt("Tokens of a step, over all processes", 1)] = 16384
+    memory_tokens: Annotated[
+        int, Opt("Tokens that a process computes at once (0: 2048, on a GPU 32768)", 0)
+    ] = 0
+
+    lr: Annotated[float, Opt("Highest learning rate", 0)] = 1e-3
+    weight_decay: Annotated[float, Opt("Weight decay; biases and norms have none", 0)] = 0.1
+    beta2: Annotated[float, Opt("AdamW's decay of the mean of squares", 0, 1)] = 0.95
+    warmup: Annotated[float, Opt("Share of the steps in which the rate rises", 0, 1)] = 0.02
+    decay: Annotated[
+        Literal["linear", "cosine", "constant"], Opt("How the rate falls afterwards")
+    ] = "cosine"
+    floor: Annotated[float, Opt("Share of the highest rate that it falls to", 0, 1)] = 0.1
+    clip: Annotated[float, Opt("Largest norm of the gradients (0: no limit)", 0)] = 1.0
+
+    eval_every: Annotated[int, Opt("Steps between evaluations (0: each epoch)", 0)] = 0
+    save_every: Annotated[
+        int, Opt("Steps between saves (0: at evaluations); a killed run goes on from the last", 0)
+    ] = 0
+    patience: Annotated[int, Opt("Evaluations without gain after which to stop (0: never)", 0)] = 0
+
+    seed: Annotated[int, Opt("Seed of everything random", 0)] = 0
+    precision: Annotated[
+        Literal["auto", "no", "bf16", "fp16"],
+        Opt("Mixed precision; auto is bf16 where the hardware is faster with it"),
+    ] = "auto"
+    compile: Annotated[
+        bool, Opt("Compile the model (torch.compile): slow to start, fast afterwards")
+    ] = False
+    deterministic: Annotated[
+        bool, Opt("The same bits each time on a GPU too, which is slower (a CPU does it anyway)")
+    ] = False
+    device: Annotated[str, Opt("Device: auto, cpu, cuda, cuda:N or mps")] = "auto"
+    threads: Annotated[int, Opt("CPU threads (0: all cores)", 0)] = 0
+
+    def __post_init__(self) -> None:
+        """Raise UsageError when a number is out of its range."""
+        check_ranges(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainConfig(LoopConfig):
+    """How to pretrain. Every field is a flag of `lmtool pretrain` and a TOML key."""
+
+    objective: Annotated[
+        Objective,
+        Opt("causal: a decoder that continues text; masked: an encoder that fills gaps"),
+    ] = "causal"
+    data: Annotated[tuple[str, ...], Opt("Files, folders or globs of text to learn from")]
+    dev: Annotated[tuple[str, ...], Opt("Files of held-out text")] = ()
+    dev_share: Annotated[
+        float, Opt("Share of the text to hold out when there is no --dev", 0, 0.9)
+    ] = 0.05
+
+    size: Annotated[
+        str,
+        Opt("tiny, small, base, or a JSON file of a configuration of transformers"),
+    ] = "small"
+    base: Annotated[
+        str,
+        Opt("Model to go on from: a checkpoint, a Hugging Face folder or a name on its hub"),
+    ] = ""
+    tokenizer: Annotated[
+        str, Opt("Take the tokenizer of this folder or hub name (default: train one)")
+    ] = ""
+    vocabulary: Annotated[
+        int, Opt("Tokens of a trained tokenizer (0: 4096, 8192 or 16384 by the size)", 0)
+    ] = 0
+    lowercase: Annotated[
+        bool, Opt("Lower-case and take accents off (masked, when a tokenizer is trained)")
+    ] = False
+    length: Annotated[
+        int | None, Opt("Tokens of a row: the context (default: 512, or the base's if less)", 8)
+    ] = None
+    dropout: Annotated[
+        float | None,
+        Opt("Dropout inside the model (default: none, or that of the base or file)", 0, 0.9),
+    ] = None
+    mask_share: Annotated[float, Opt("Share of the tokens to fill in (masked)", 0.01, 0.9)] = 0.15
+
+    text_field: Annotated[str, Opt("Field or column that holds the text (jsonl, csv, …)")] = "text"
+    whole_file: Annotated[
+        bool, Opt("A text file is one document, as a book is (default: each line is one)")
+    ] = False
+    encoding: Annotated[str, Opt("Encoding of text files")] = "utf-8"
+    input_format: Annotated[str, Opt("What the files hold (default: by their suffix)")] = ""
+    skip_bad: Annotated[
+        bool, Opt("Leave records out that cannot be read (default: refuse the data)")
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what cannot work together, or is out of its range."""
+        check_ranges(self)
+        if not self.data:
+            raise UsageError("data: no files to learn from", hint="name at least one file")
+        if "-" in (*self.data, *self.dev):
+            raise UsageError(
+                "data: the text to learn from cannot come from stdin", hint="write it to a file"
+            )
+        if self.base and self.tokenizer:
+            raise UsageError(
+                "tokenizer: given beside --base, which has its own", hint="leave one of them out"
+            )
+        if (self.base or self.tokenizer) and self.vocabulary:
+            raise UsageError("vocabulary: of no use where no tokenizer is trained")
+        if self.lowercase and self.objective == "causal":
+            raise UsageError(
+                "lowercase: a causal model writes text as it reads it",
+                hint="leave it out, or choose --objective masked",
+            )
+
+
+def absolute(config: PretrainConfig) -> PretrainConfig:
+    """Return the configuration with absolute paths; what is no path here is a hub name."""
+
+    def folder(name: str) -> str:
+        return str(Path(name).resolve()) if name and Path(name).exists() else name
+
+    return dataclasses.replace(
+        config,
+        data=tuple(str(Path(name).resolve()) for name in config.data),
+        dev=tuple(str(Path(name).resolve()) for name in config.dev),
+        size=folder(config.size) if config.size.endswith(".json") else config.size,
+        base=folder(config.base),
+        tokenizer=folder(config.tokenizer),
+        out=str(Path(config.out).resolve()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The shape of a model, and the vocabulary that suits it."""
+
+    hidden: int
+    layers: int
+    heads: int
+    vocabulary: int
+
+    @property
+    def gated(self) -> int:
+        """The inner width of a gated feed-forward block (8/3, in steps of 64)."""
+        return -(-8 * self.hidden // 3 // 64) * 64
+
+
+SIZES = {
+    "tiny": Size(hidden=128, layers=4, heads=4, vocabulary=4096),
+    "small": Size(hidden=320, layers=6, heads=5, vocabulary=8192),
+    "base": Size(hidden=512, layers=8, heads=8, vocabulary=16384),
+}
+"""About 1.4, 10 and 34 million parameters, decoder or encoder."""
+
+
+def model_config(config: PretrainConfig, vocabulary: int, ids: dict[str, int], length: int) -> Any:
+    """Return transformers' configuration of a new model.
+
+    `ids` holds "eos_token_id" and "pad_token_id". A JSON file gives the shape alone: vocabulary,
+    ids and, for the named sizes, positions are those of the run. UsageError for a file that is
+    none, and for a kind that does not fit the objective.
+    """
+    from transformers import BertConfig, LlamaConfig
+
+    shared: dict[str, Any] = {"vocab_size": vocabulary, "pad_token_id": ids["pad_token_id"]}
+    if config.size not in SIZES:
+        return _from_file(Path(config.size), length, {**shared, **ids, **dropouts(config)})
+    size = SIZES[config.size]
+    shape: dict[str, Any] = {
+        "hidden_size": size.hidden,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+    }
+    if config.objective == "masked":
+        return BertConfig(
+            **shared,
+            **shape,
+            intermediate_size=4 * size.hidden,
+            max_position_embeddings=max(length, 512),
+            **{"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, **dropouts(config)},
+        )
+    return LlamaConfig(
+        **shared,
+        **shape,
+        intermediate_size=size.gated,
+        max_position_embeddings=length,
+        **dropouts(config),
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=ids["eos_token_id"],
+    )
+
+
+def dropouts(config: PretrainConfig) -> dict[str, Any]:
+    """Return the dropout, where it is given, by the names of the objective's usual models."""
+    if config.dropout is None:
+        return {}
+    if config.objective == "causal":
+        return {"attention_dropout": config.dropout}
+    return {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
+
+
+def _from_file(path: Path, length: int, values: dict[str, Any]) -> Any:
+    import json
+
+    from transformers import AutoConfig
+
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+        kind = fields.pop("model_type")
+        positions = max(int(fields.get("max_position_embeddings", 0)), length)
+        return AutoConfig.for_model(
+            kind, **{**fields, **values, "max_position_embeddings": positions}
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"size: {path}: no configuration of transformers: {error}",
+            hint=f"choose {', '.join(SIZES)}, or a JSON file with model_type, such as llama's",
+        ) from error

@@ -1,0 +1,278 @@
+"""Pretraining: from files of raw text to a run that is ready to train.
+
+RUN/config.toml     starts the same run again
+RUN/data/           the tokenizer and the token files
+RUN/metrics.jsonl   a line per evaluation
+RUN/best/           the checkpoint with the least loss on held-out text (the last one without any)
+RUN/last/           the newest, with the state to go on from
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...bundles import writing
+from ...errors import BundleError, UsageError
+from ...sources import ReadOptions
+from ..config import convert_config, format_config, read_toml
+from ..learner import seed_all
+from .checkpoint import (
+    LanguageRecord,
+    is_language_checkpoint,
+    load_language_checkpoint,
+    load_model,
+    load_text_tokenizer,
+    read_language_checkpoint,
+)
+from .config import SIZES, PretrainConfig, absolute, dropouts, model_config
+from .loop import Batch, LanguageLearner, LanguageRun, check_folder
+from .packing import RECORD_FILE, Text, TokenRecord, held_out, pack, place, read_tokens
+from .rows import CausalRows, MaskedRows, causal_dev_rows, masked_dev_rows
+from .tokenizers import end_id, train_tokenizer
+
+DATA_FOLDER = "data"
+TOKENIZER_FOLDER = "tokenizer"
+LENGTH = 512
+"""Tokens of a row where nothing else is said."""
+TOKENIZER_BYTES = 1 << 28
+"""About how much text a tokenizer learns from; of more, blocks are chosen at random."""
+
+
+def resumed_config(out: Path | str) -> PretrainConfig:
+    """Return the configuration of a run's folder, also where the folder was moved."""
+    path = Path(out) / "config.toml"
+    if not path.is_file():
+        raise UsageError(f"{out}: no run to resume, it has no config.toml")
+    config = convert_config(PretrainConfig, read_toml(path), str(path))
+    return dataclasses.replace(config, out=str(out))
+
+
+def prepare_pretraining(
+    config: PretrainConfig, *, resume: bool = False, note: Callable[[str], None] = lambda text: None
+) -> LanguageRun:
+    """Make the tokenizer, the token files and the model: all that can fail before the first step.
+
+    With `resume` the run in the folder goes on from its last save, or starts where it has none.
+    Of several processes the first one does it, and the others wait. `note` is told what is done.
+
+    Raises UsageError for a configuration that cannot work, DataError for text that cannot be
+    read, BundleError for a base or checkpoint that cannot be loaded.
+    """
+    config = absolute(config)
+    out = Path(config.out)
+    folder = out / DATA_FOLDER
+    is_main = int(os.environ.get("RANK", "0")) == 0
+    is_resumed = False
+    if is_main:
+        before = resumed_config(out) if resume and (out / "config.toml").is_file() else None
+        is_resumed = check_folder(config, before, resume=resume)
+        if before is None:
+            write_config(config)
+        if not (folder / RECORD_FILE).is_file():
+            _make_tokens(config, folder, note)
+    else:
+        _wait_for(folder / RECORD_FILE)
+        is_resumed = resume and is_language_checkpoint(out / "last")
+    record, tokens, dev = read_tokens(folder)
+    tokenizer = load_text_tokenizer(str(folder / TOKENIZER_FOLDER))
+    seed_all(config.seed)
+    length = _length(config)
+    model, info = _model(config, tokenizer, length, record, is_resumed=is_resumed)
+    tokenizer.model_max_length = length
+    n_rows = max(config.batch_tokens // length, 1)
+    batches = _batches(config, tokens, length, n_rows, tokenizer)
+    evaluate = _evaluation(config, dev, record.dev.bytes, length, tokenizer) if len(dev) else None
+    return LanguageRun(
+        config,
+        model,
+        tokenizer,
+        batches,
+        info,
+        evaluate=evaluate,
+        main_metric="loss",
+        is_resumed=is_resumed,
+        n_steps=max(math.ceil(config.epochs * batches.n_tokens / (n_rows * length)), 1),
+    )
+
+
+def _make_tokens(config: PretrainConfig, folder: Path, note: Callable[[str], None]) -> None:
+    """Write the tokenizer and the token files."""
+    options = ReadOptions(
+        text_field=config.text_field, whole_file=config.whole_file, encoding=config.encoding
+    )
+
+    def text(files: tuple[str, ...]) -> Text:
+        form = config.input_format or None
+        return Text(files, options, form, skip_bad=config.skip_bad)
+
+    train, dev = text(config.data), text(config.dev) if config.dev else None
+    is_held_out = held_out(train, 0.0 if dev else config.dev_share, config.seed)
+    with writing(folder, replace=True, record=RECORD_FILE) as new:
+        if config.base or config.tokenizer:
+            tokenizer = load_text_tokenizer(config.base or config.tokenizer)
+        else:
+            wanted = config.vocabulary or SIZES.get(config.size, SIZES["base"]).vocabulary
+            note(f"training a tokenizer of {wanted:,} tokens")
+            texts = functools.partial(_sample, train, is_held_out, config.seed)
+            tokenizer = train_tokenizer(texts, config.objective, wanted, lowercase=config.lowercase)
+        end = end_id(tokenizer, config.objective, config.base or config.tokenizer or "tokenizer")
+        tokenizer.save_pretrained(new / TOKENIZER_FOLDER)
+        note("making tokens of the text")
+        record = pack(new, tokenizer, end, train, dev, is_held_out)
+    note(describe(record))
+
+
+def describe(record: TokenRecord) -> str:
+    """Return what the token files hold, as a line."""
+    parts = [
+        f"{name} {part.texts:,} texts, {part.tokens:,} tokens, {part.bytes:,} bytes"
+        for name, part in (("to learn from:", record.train), ("held out:", record.dev))
+    ]
+    bad = f"; {record.n_bad:,} bad records left out" if record.n_bad else ""
+    return "; ".join(parts) + bad
+
+
+def _sample(text: Text, is_held_out: Callable[[str], bool], seed: int) -> Iterator[str]:
+    """Yield the blocks that a tokenizer learns from: not those held out, and not too many."""
+    share = TOKENIZER_BYTES / max(text.size, 1)
+    left = 4 * TOKENIZER_BYTES  # compressed text is larger than its file
+    for block in text.blocks():
+        if share < 1 and place(block.text, seed + 1) > share:
+            continue
+        if is_held_out(block.text):
+            continue
+        left -= len(block.text)
+        if left < 0:
+            return
+        yield block.text
+
+
+def _wait_for(path: Path) -> None:
+    """Wait until the first process has made the token files; its launcher ends all if it dies."""
+    while not path.is_file():
+        time.sleep(0.1)
+
+
+def _length(config: PretrainConfig) -> int:
+    """Return the tokens of a row: as asked for, or what the base can read, LENGTH at the most."""
+    if not config.base:
+        return config.length or LENGTH
+    most = positions(config.base)
+    if config.length is not None and most is not None and config.length > most:
+        raise UsageError(
+            f"length: {config.length} is more than the {most} positions of {config.base}",
+            hint=f"choose at most {most}",
+        )
+    return config.length or min(LENGTH, most or LENGTH)
+
+
+def positions(base: str) -> int | None:
+    """Return the most tokens that a model can read; None where its kind sets no limit."""
+    from transformers import AutoConfig
+
+    from ..backbone import model_folder, reading
+
+    with reading(base):
+        found = AutoConfig.from_pretrained(model_folder(base), trust_remote_code=False)
+    limit = getattr(found, "max_position_embeddings", None)
+    offset = 2 if found.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    return None if limit is None or limit < 0 else int(limit) - offset
+
+
+def _model(
+    config: PretrainConfig, tokenizer: Any, length: int, record: TokenRecord, *, is_resumed: bool
+) -> tuple[Any, LanguageRecord]:
+    """Return the model at the start of this process, and its record."""
+    if is_resumed:
+        info, model, _ = load_language_checkpoint(Path(config.out) / "last")
+        if info.data != record.data:
+            raise BundleError(
+                f"{config.out}: its checkpoint is of other text than its token files",
+                hint="start anew with another --out",
+            )
+        return model, info
+    info = LanguageRecord(
+        objective=config.objective, context=length, base=config.base, data=record.data
+    )
+    if config.base:
+        if is_language_checkpoint(config.base):
+            base = read_language_checkpoint(config.base)
+            if base.objective != config.objective:
+                raise UsageError(
+                    f"objective: {config.base} is a {base.objective} model, not a "
+                    f"{config.objective} one",
+                    hint=f"choose --objective {base.objective}",
+                )
+            info = msgspec.structs.replace(info, context=max(length, base.context))
+        return load_model(config.base, config.objective, **dropouts(config)), info
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    shape = model_config(config, len(tokenizer), ids, length)
+    kind: Any = AutoModelForCausalLM if config.objective == "causal" else AutoModelForMaskedLM
+    if type(shape) not in kind._model_mapping:
+        raise UsageError(
+            f"size: transformers has no {config.objective} model of the kind {shape.model_type}",
+            hint="choose another file, or the other --objective",
+        )
+    return kind.from_config(shape, attn_implementation="sdpa").train(), info
+
+
+def _batches(
+    config: PretrainConfig, tokens: Any, length: int, n_rows: int, tokenizer: Any
+) -> CausalRows | MaskedRows:
+    if config.objective == "causal":
+        return CausalRows(tokens, length, n_rows, config.seed)
+    return MaskedRows(
+        tokens, length, n_rows, tokenizer=tokenizer, share=config.mask_share, seed=config.seed
+    )
+
+
+def _evaluation(
+    config: PretrainConfig, dev: Any, n_bytes: int, length: int, tokenizer: Any
+) -> Callable[[LanguageLearner], dict[str, Any]]:
+    """Return a function that gives loss, perplexity and, of a causal model, bits per byte."""
+
+    def rows(learner: LanguageLearner) -> Iterator[Batch]:
+        n_rows = max(learner.tokens_at_once // length, 1)
+        if config.objective == "causal":
+            n_rows = min(n_rows, max(len(dev) // length, 1))
+            return causal_dev_rows(dev, length, n_rows, int(tokenizer.eos_token_id))
+        n_rows = min(n_rows, max(len(dev) // (length - 2), 1))
+        return masked_dev_rows(dev, length, n_rows, tokenizer=tokenizer, share=config.mask_share)
+
+    def evaluate(learner: LanguageLearner) -> dict[str, Any]:
+        surprise, n_labels = 0.0, 0
+        for batch in rows(learner):
+            surprise += learner.surprise(batch)
+            n_labels += int((batch["labels"] >= 0).sum())
+        return figures(surprise, n_labels, n_bytes if config.objective == "causal" else 0)
+
+    return evaluate
+
+
+def figures(surprise: float, n_labels: int, n_bytes: int = 0) -> dict[str, Any]:
+    """Return the scores for a sum of -log p in nats over so many tokens and bytes of text."""
+    loss = surprise / max(n_labels, 1)
+    scores = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+    if n_bytes:
+        scores["bits_per_byte"] = surprise / math.log(2) / n_bytes
+    return scores
+
+
+def write_config(config: PretrainConfig) -> None:
+    """Write RUN/config.toml, so that a run that is stopped while it reads text can be resumed."""
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    new = out / ".config.toml.new"
+    new.write_text(format_config(config, "lmtool pretrain"), "utf-8")
+    new.replace(out / "config.toml")

@@ -1,0 +1,457 @@
+"""Tasks for language models on the command line: prompts, batches, dialogues, translations."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from language_kit import STORIES, TRANSLATIONS
+
+from lmtool.testing import Result, run_cli
+
+pytestmark = pytest.mark.usefixtures("home")
+KING = STORIES["The king"]
+
+Lmtool = Callable[..., Result]
+
+
+@pytest.fixture
+def lmtool(talker: Path) -> Lmtool:
+    """Return a function that runs a task with the tiny model."""
+
+    def run(task: str, *arguments: object, stdin: str | bytes | None = None) -> Result:
+        return run_cli(task, "--model", talker, *arguments, stdin=stdin)
+
+    return run
+
+
+def completions(line: str) -> list[str]:
+    return [item["text"] for item in json.loads(line)["completions"]]
+
+
+# ── prompts ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_prompt(lmtool: Lmtool) -> None:
+    result = lmtool("generate", "The king")
+    assert (result.exit_code, result.stderr) == (0, "")
+    record = json.loads(result.stdout)
+    assert 5 < record["completions"][0].pop("tokens") < len(KING)
+    assert record == {
+        "text": "The king",
+        "completions": [{"text": KING, "finish": "stop"}],
+        "coverage": {"characters": 8, "read": 8, "windows": 1},
+    }
+
+
+def test_text_is_the_completion_alone(lmtool: Lmtool, tmp_path: Path) -> None:
+    assert lmtool("generate", "The king", "-f", "text").stdout == f"{KING.strip()}\n"
+    lmtool("generate", "The king", "-o", tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text("utf-8") == f"The king\ncompletion: {KING.strip()}\n\n"
+
+
+def test_a_completion_that_is_cut_is_said(lmtool: Lmtool) -> None:
+    result = lmtool("generate", "The king", "-f", "text", "--max-tokens", 3)
+    assert KING.strip().startswith(result.stdout.strip())
+    assert result.stderr == "(cut at 3 tokens: --max-tokens)\n"
+    assert lmtool("generate", "The king", "-f", "text", "--max-tokens", 3, "-q").stderr == ""
+
+
+def test_a_pipe_of_prompts(lmtool: Lmtool) -> None:
+    result = lmtool("generate", stdin="Once upon a time\nThe king\n")
+    assert [completions(line) for line in result.stdout.splitlines()] == [
+        [STORIES["Once upon a time"]],
+        [KING],
+    ]
+
+
+def test_files_of_prompts(lmtool: Lmtool, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The king\n", "utf-8")
+    (tmp_path / "b.jsonl").write_text('{"id":7,"prompt":"Once upon a time"}\n', "utf-8")
+    flags = ["--from", tmp_path / "b.jsonl", "--text-field", "prompt"]
+    (line,) = lmtool("generate", *flags).stdout.splitlines()
+    assert json.loads(line)["id"] == 7
+    shell = [tmp_path / "a.txt", tmp_path / "a.txt"]  # as --from *.txt
+    assert len(lmtool("generate", "--from", *shell).stdout.splitlines()) == 2
+
+
+def test_what_does_not_fit_fails_alone(lmtool: Lmtool, tmp_path: Path) -> None:
+    file, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
+    file.write_text(f"The king\n{'I like tea. ' * 60}\nOnce upon a time\n", "utf-8")
+    result = lmtool("generate", "--from", file, "-o", out)
+    assert result.exit_code == 3
+    assert [completions(line) for line in out.read_text("utf-8").splitlines()] == [
+        [KING],
+        [STORIES["Once upon a time"]],
+    ]
+    (bad,) = (tmp_path / "out.jsonl.errors.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(bad)["record"] == 2
+    assert "context holds 128" in json.loads(bad)["reason"]
+    strict = lmtool("generate", "--from", file, "--strict")
+    assert strict.exit_code == 3
+    assert strict.stderr.startswith(f"error: {file}:2: the prompt has")
+    windows = lmtool("generate", "--from", file, "--windows")
+    assert windows.exit_code == 0
+    coverage = json.loads(windows.stdout.splitlines()[1])["coverage"]
+    assert coverage["read"] == coverage["characters"] == 720
+
+
+def test_a_run_that_was_stopped_goes_on(lmtool: Lmtool, tmp_path: Path) -> None:
+    file, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
+    file.write_text("The king\n" * 300, "utf-8")
+    whole = tmp_path / "whole.jsonl"
+    assert lmtool("generate", "--from", file, "-o", whole, "-q").exit_code == 0
+    from lmtool.textmodels import TextModel
+
+    n_chunks = 0
+    annotate = TextModel.annotate
+
+    def stop(self: TextModel, documents: object) -> object:
+        nonlocal n_chunks
+        n_chunks += 1
+        if n_chunks == 2:
+            raise KeyboardInterrupt
+        return annotate(self, documents)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TextModel, "annotate", stop)
+        assert lmtool("generate", "--from", file, "-o", out).exit_code == 130
+    other = lmtool("generate", "--from", file, "-o", out, "--resume", "--max-tokens", 3)
+    assert (other.exit_code, "sampling" in other.stderr) == (2, True)
+    resumed = lmtool("generate", "--from", file, "-o", out, "--resume")
+    assert (resumed.exit_code, "of an earlier run" in resumed.stderr) == (0, True)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+# ── sampling ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_seed_gives_the_same_texts(lmtool: Lmtool) -> None:
+    flags = ["--temperature", 3, "--max-tokens", 12, "--choices", 3]
+    first, again, other = (
+        lmtool("generate", "The king", *flags, "--seed", seed).stdout for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert completions(first) != completions(other)
+    assert len(set(completions(first))) > 1
+    assert {item["seed"] for item in json.loads(first)["completions"]} == {1}
+
+
+def test_stop(lmtool: Lmtool) -> None:
+    (found,) = json.loads(lmtool("generate", "The king", "--stop", "hat").stdout)["completions"]
+    assert (found["text"], found["finish"]) == (" lost his ", "stop")
+    several = lmtool("generate", "The king", "--stop", "sea", "--stop", " lost")
+    assert completions(several.stdout) == [""]
+    assert completions(lmtool("generate", "The king", "--stop", r"\n").stdout) == [KING]
+
+
+def test_a_schema(lmtool: Lmtool, tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    properties = {"animal": {"enum": ["cat", "hat"]}}
+    schema = {"type": "object", "properties": properties, "required": ["animal"]}
+    file.write_text(json.dumps({**schema, "additionalProperties": False}), "utf-8")
+    (text,) = completions(lmtool("generate", "The king", "--schema", file).stdout)
+    assert json.loads(text)["animal"] in ("cat", "hat")
+    missing = lmtool("generate", "The king", "--schema", tmp_path / "no.json")
+    assert (missing.exit_code, "no.json: cannot be read" in missing.stderr) == (2, True)
+
+
+def test_templates(lmtool: Lmtool, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text":"rain"}\n{"text":"rain","title":"The king"}\n', "utf-8")
+    ours = lmtool("generate", "rain", "--template", "Write a headline: {text}")
+    assert completions(ours.stdout) == [STORIES["Write a headline: rain"]]
+    titles = lmtool("generate", "--from", file, "--template", "{title}")
+    assert (titles.exit_code, completions(titles.stdout)) == (3, [KING])
+    assert f"{file}:1: template: the record has no field 'title'" in titles.stderr
+    assert "news, email, reply" in " ".join(lmtool("generate", "--help").stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate"], "no prompt"),
+        (["generate", "The", "king"], "2 prompts"),
+        (["generate", "x", "--choices", "2"], "without sampling they are all the same"),
+        (["generate", "x", "--template", "poem"], "no template 'poem'"),
+        (["generate", "x", "--temperature", "-1"], "-1"),
+        (["generate", "--from", "no-such.txt"], "no-such.txt: no such file"),
+        (["translate", "--text", "x", "--to", "de"], "does not translate to 'de'"),
+        (["translate", "--text", "x", "--from", "fr"], "it translates en to zh"),
+        (["chat", "Hello!"], "files stand behind --from"),
+        (["chat", "-o", "a.jsonl"], "--output goes with --from FILES"),
+        (["chat", "-f", "html"], "a dialogue is text or jsonl"),
+        (["chat", "--choices", "2"], "--choices"),
+    ],
+)
+def test_wrong_use(lmtool: Lmtool, arguments: list[str], message: str) -> None:
+    result = lmtool(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+# ── translate ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_translate(lmtool: Lmtool, tmp_path: Path) -> None:
+    first, second = list(TRANSLATIONS)[:2]
+    text = f" {first} {second}\n\n{first}\n"
+    result = lmtool("translate", "--from", "en", "--to", "zh", "--text", text)
+    record = json.loads(result.stdout)
+    a, b = TRANSLATIONS[first], TRANSLATIONS[second]
+    assert record["translation"]["text"] == f"{a}{b}\n\n{a}"
+    assert record["translation"]["language"] == "zh"
+    assert [
+        (text[s["start"] : s["end"]], s["translation"]) for s in record["translation"]["sentences"]
+    ] == [(first, a), (second, b), (first, a)]
+    assert record["coverage"] == {"characters": len(text), "read": len(text), "windows": 3}
+    assert lmtool("translate", "--text", first, "-f", "text").stdout == f"{first}\nzh: {a}\n\n"
+    (tmp_path / "a.txt").write_text(f"{first}\n", "utf-8")
+    assert a in lmtool("translate", tmp_path / "a.txt").stdout
+
+
+def test_a_record_in_another_language_fails_alone(lmtool: Lmtool) -> None:
+    first = next(iter(TRANSLATIONS))
+    records = [{"text": first, "language": "en"}, {"text": "Salut.", "language": "fr"}]
+    result = lmtool("translate", stdin="".join(json.dumps(r) + "\n" for r in records))
+    assert (result.exit_code, len(result.stdout.splitlines())) == (3, 1)
+    assert "does not translate from 'fr'" in result.stderr
+
+
+# ── chat ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def messages(line: str) -> list[tuple[str, str]]:
+    return [(m["role"], m["content"]) for m in json.loads(line)["messages"]]
+
+
+def test_a_dialogue_through_a_pipe(lmtool: Lmtool) -> None:
+    result = lmtool("chat", stdin="Hello!\nI am Ann.\n")
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, second = result.stdout.splitlines()
+    assert messages(first) == [("user", "Hello!"), ("assistant", "Hi, who are you?")]
+    assert messages(second)[1] == ("assistant", "Nice to meet you, Ann.")
+    spoken = lmtool("chat", "-f", "text", "--system", "Be kind.", stdin="Hello!\nI am Ann.\n")
+    assert spoken.stdout == "Hi, who are you?\nNice to meet you, Ann.\n"
+
+
+def test_commands_of_a_dialogue(lmtool: Lmtool, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    said = (
+        f"Hello!\nWhat is up?\n/undo\nI am Ann.\n/save {file}\n/clear\nWhat is up?\n/quit\nHello!\n"
+    )
+    result = lmtool("chat", "-f", "text", stdin=said)
+    answers = result.stdout.splitlines()
+    assert (answers[0], answers[2], answers[3:]) == (
+        "Hi, who are you?",
+        "Nice to meet you, Ann.",
+        ["Not much."],
+    )
+    (line,) = file.read_text("utf-8").splitlines()  # kept on from /save on
+    assert messages(line) == [("user", "What is up?"), ("assistant", "Not much.")]
+    wrong = lmtool("chat", "-f", "text", stdin="/sing\n/save\n/undo\nHello!\n/help\n")
+    assert (wrong.exit_code, wrong.stdout) == (3, "Hi, who are you?\n")
+    for message in ("no command /sing", "/save: no file", "nothing to take back", "/undo  "):
+        assert message in wrong.stderr
+
+
+def test_a_dialogue_is_saved_and_loaded(lmtool: Lmtool, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    lmtool("chat", "--save", file, stdin="Hello!\n")
+    assert json.loads(file.read_text("utf-8")) == {
+        "text": "",
+        "messages": [
+            {"role": "user", "content": "Hello!"},
+            {"role": "assistant", "content": "Hi, who are you?"},
+        ],
+    }
+    taken = lmtool("chat", "--save", file, stdin="Hello!\n")
+    assert (taken.exit_code, "exists" in taken.stderr) == (2, True)
+    flags = ["--load", file, "--save", file, "-f", "text"]
+    assert lmtool("chat", *flags, stdin="I am Ann.\n").stdout == "Nice to meet you, Ann.\n"
+    assert len(json.loads(file.read_text("utf-8"))["messages"]) == 4
+    file.write_text('{"text":"no dialogue"}\n', "utf-8")
+    assert lmtool("chat", "--load", file, stdin="Hello!\n").exit_code == 2
+
+
+def test_several_lines_are_one_text(lmtool: Lmtool) -> None:
+    said = '"""\nHello!\nI am Ann.\n"""\nHello!\\\nI am Ann.\n//quit\n'
+    lines = lmtool("chat", stdin=said).stdout.splitlines()
+    assert [messages(line)[0][1] for line in lines] == ["Hello!\nI am Ann."] * 2 + ["/quit"]
+
+
+def test_a_full_context_is_said(lmtool: Lmtool) -> None:
+    result = lmtool("chat", "-f", "text", stdin="Hello!\n" * 20 + "so " * 200 + "\nHello!\n")
+    assert result.exit_code == 3
+    assert len(result.stdout.splitlines()) == 21
+    assert "it no longer reads the first" in result.stderr
+    assert "error: the prompt has" in result.stderr
+
+
+def test_dialogues_in_batch(lmtool: Lmtool, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    asked = [{"role": "user", "content": "Hello!"}]
+    answered = [*asked, {"role": "assistant", "content": "Hi, who are you?"}]
+    records = [{"id": 1, "messages": asked}, {"id": 2, "messages": answered}]
+    file.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    result = lmtool("chat", "--from", file)
+    assert result.exit_code == 3
+    (line,) = result.stdout.splitlines()
+    assert messages(line) == [(m["role"], m["content"]) for m in answered]
+    assert f"{file}:2: the last message is the assistant's" in result.stderr
+    assert messages(lmtool("chat", "--text", "Hello!").stdout) == messages(line)
+
+
+# ── beside other models ──────────────────────────────────────────────────────────────────────
+
+
+def test_the_only_model_of_a_task_is_its_default(
+    talker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMTOOL_MODELS", str(talker.parent))
+    assert messages(run_cli("chat", "--text", "Hello!").stdout)[1][0] == "assistant"
+
+
+def test_annotate_goes_on_beside_language_models(
+    talker: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMTOOL_MODELS", str(talker.parent))
+    monkeypatch.setenv("LMTOOL_MODEL_EXTRACT", str(tiny_bundle))
+    result = run_cli("annotate", "--layers", "entities", "--text", "in Berlin")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [e["text"] for e in json.loads(result.stdout)["entities"]] == ["Berlin"]
+    wrong = run_cli("annotate", "--model", talker, "--text", "x")
+    assert (wrong.exit_code, "a language model" in wrong.stderr) == (4, True)
+
+
+def test_evaluate(talker: Path, tmp_path: Path) -> None:
+    gold = tmp_path / "gold.jsonl"
+    pairs = [("The king", KING), ("Once upon a time", " there was a dog.")]
+    records = [{"text": a, "completions": [{"text": b}]} for a, b in pairs]
+    long = {"text": "I like tea. " * 60, "completions": [{"text": "x"}]}
+    lines = [json.dumps(r) + "\n" for r in (*records, long, {"text": "The king lost his hat."})]
+    gold.write_text("".join(lines), "utf-8")
+    result = run_cli("evaluate", talker, gold, "--format", "json", "--worst", "1")
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert (report["documents"], report["exact_match"], report["texts"]) == (3, 33.33, 1)
+    assert report["perplexity"] > 1
+    assert report["worst"][0]["gold"] == {"completions": [{"text": " there was a dog."}]}
+    assert "1 of 3 documents could not be asked; the first: the prompt has" in result.stderr
+    text = run_cli("evaluate", talker, gold).stdout
+    assert "bits_per_byte" in text
+    gold.write_text('{"text":"The king lost his hat."}\n', "utf-8")
+    plain = json.loads(run_cli("evaluate", talker, gold, "--format", "json").stdout)
+    assert plain == {
+        "documents": 1,
+        **{key: report[key] for key in ("texts", "perplexity", "bits_per_byte")},
+    }
+
+
+# ── on a terminal ────────────────────────────────────────────────────────────────────────────
+
+
+class Terminal:
+    """A process with a terminal of its own."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.main, terminal = pty.openpty()
+        command = [sys.executable, "-m", "lmtool.cli.main", *map(str, arguments)]
+        variables = {"TERM": "dumb", "COLUMNS": "80"}
+        self.process = subprocess.Popen(
+            command, stdin=terminal, stdout=terminal, stderr=terminal,
+            env={**os.environ, **variables}, start_new_session=True,
+            preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(terminal)
+        self.seen = ""
+
+    def type(self, text: str) -> None:
+        os.write(self.main, text.encode())
+
+    def until(self, text: str, typing: str = "") -> str:
+        """Read until a text has come; return what came before it, and it.
+
+        `typing` is typed again and again meanwhile: a key that comes before the process reads
+        keys may be lost.
+        """
+        end = time.monotonic() + 60
+        while text not in self.seen:
+            assert time.monotonic() < end, self.seen
+            if typing:
+                self.type(typing)
+            if not self._read():
+                raise AssertionError(self.seen)
+        found, _, self.seen = self.seen.partition(text)
+        return found + text
+
+    def end(self, typing: str = "") -> int:
+        """Return the exit code."""
+        end = time.monotonic() + 60
+        while self.process.poll() is None or typing == "":
+            if time.monotonic() > end:
+                self.process.kill()
+                raise AssertionError(self.seen)
+            if typing:
+                self.type(typing)
+            if not self._read():
+                break
+        os.close(self.main)
+        return self.process.wait(60)
+
+    def _read(self) -> bool:
+        """Read what is there, waiting for it a little; return whether more may come."""
+        if select.select([self.main], [], [], 0.3)[0]:
+            try:
+                self.seen += os.read(self.main, 4096).decode().replace("\r\n", "\n")
+            except OSError:  # the other end is closed
+                return False
+        return True
+
+
+def test_a_completion_comes_to_a_terminal(talker: Path) -> None:
+    terminal = Terminal("generate", "-m", talker, "The king")
+    assert terminal.until("sea.\n") == f"{KING.strip()}\n"
+    assert terminal.end() == 0
+
+
+def test_ctrl_c_and_ctrl_d_in_a_dialogue(talker: Path) -> None:
+    terminal = Terminal("chat", "-m", talker)
+    terminal.until("> ")
+    terminal.type("Hello!\n")
+    assert "Hi, who are you?\n" in terminal.until("> ")
+    terminal.until("(Ctrl-D or /quit ends)", typing="\x03")
+    terminal.type("I am Ann.\n")
+    terminal.until("Nice to meet you, Ann.")
+    assert terminal.end(typing="\x04") == 0
+
+
+def test_an_answer_that_was_stopped_counts(
+    talker: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    from lmtool.cli.dialogue import Dialogue
+    from lmtool.textmodels import load_text_model
+
+    dialogue = Dialogue(load_text_model(talker, task_name="chat"), [])
+    dialogue.is_live = True
+    written = []
+
+    def write(answer: object, *, quiet: bool) -> None:
+        for piece in answer:  # type: ignore[attr-defined]
+            written.append(piece)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("lmtool.cli.dialogue.write_answer", write)
+    dialogue._answer("Hello!")
+    *_, last = dialogue.messages
+    assert last == {"role": "assistant", "content": written[0].strip(), "finish": "length"}
+    assert b"(stopped)" in capfdbinary.readouterr().err
