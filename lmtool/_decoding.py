@@ -45,6 +45,27 @@ def cut_rows(
         yield batch
 
 
+class Scored(NamedTuple):
+    """A window of a text whose likelihood is asked: tokens `begin` to `end`, scored from `first`.
+
+    Places are those of the whole text.
+    """
+
+    begin: int
+    first: int
+    end: int
+
+
+def scored_windows(n_tokens: int, context: int) -> Iterator[Scored]:
+    """Yield windows that overlap by half; every token but the first is scored in one of them."""
+    first = 1
+    for begin in range(0, n_tokens, max(context // 2, 1)):
+        end = min(begin + context, n_tokens)
+        if end > first:
+            yield Scored(begin, first, end)
+            first = end
+
+
 def run_rows(
     engine: Engine,
     encoder: PromptEncoder,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LOGITS_BYTES = 256_000_000
 """Memory for the logits of a prompt: every token of it has a row of the vocabulary's size."""
+LEAST_CHUNK = 128
+"""Tokens of a prompt that are read at once at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Engine:
             yield padded
             return
         ids = np.array(rows[0], np.int32)
-        size = max(LOGITS_BYTES // (4 * self.shape.vocabulary), 128)
+        size = max(LOGITS_BYTES // (4 * self.shape.vocabulary), LEAST_CHUNK)
         for start in range(0, len(ids), size):
             yield ids[start : start + size]
 
@@ -167,7 +169,7 @@ class Engine:
                     generator.append_tokens(chunk)
                     logits = generator.get_output("logits")[0]  # (chunk, vocabulary)
                 start = max(first - 1 - place, 0)
-                wanted = np.array(ids[place + start + 1 : place + len(chunk) + 1])
+                wanted = np.array(ids[place + start + 1 : place + len(chunk) + 1], np.int64)
                 total += _cross_entropy(logits[start : start + len(wanted)], wanted)
                 place += len(chunk)
         return total

@@ -44,11 +44,12 @@ def check_model(folder: Path) -> None:
     """Raise UsageError where a folder is no decoder with safetensors."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
+    files = [path.name for path in folder.iterdir()]
     if _is_adapter(folder):
-        _check_weights(folder)
+        _check_names(str(folder), [name for name in files if name.startswith("adapter_model.")])
         return
     config = _read(folder / "config.json")
-    _check_weights(folder)
+    _check_names(str(folder), files)
     names = config.get("architectures") or []
     if not names:
         raise UsageError(
@@ -67,10 +68,6 @@ def _known_types() -> frozenset[str]:
 
     names: Any = configuration_auto
     return frozenset(names.CONFIG_MAPPING_NAMES)
-
-
-def _check_weights(folder: Path) -> None:
-    _check_names(str(folder), [path.name for path in folder.iterdir()])
 
 
 def _check_names(ref: str, names: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "StdinSource",
     "TextSource",
     "expand_inputs",
+    "joined_input",
     "read_documents",
     "text_input",
 ]
@@ -200,6 +201,71 @@ class _Opened:
 
     def open(self) -> BinaryIO:
         return self._stream
+
+
+def joined_input(inputs: Sequence[Input]) -> Input:
+    """Return one input with one document: the texts of all inputs, an empty line between them.
+
+    Its field `documents` says of each its source, its id where it has one, and its characters.
+    """
+    return Input(_Joined(inputs), _JoiningReader(inputs))
+
+
+class _Joined:
+    """Several sources, as one."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self._sources = [item.source for item in inputs]
+
+    @property
+    def name(self) -> str:
+        """The names of the first sources."""
+        names = [source.name for source in self._sources]
+        return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+    def open(self) -> BinaryIO:
+        """Refuse: the readers of the sources open each."""
+        raise UsageError(f"{self.name}: several inputs have no bytes of their own")
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all, None where one is unknown."""
+        sizes = [source.size for source in self._sources]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def position(self) -> int:
+        """Bytes read of all."""
+        return sum(source.position for source in self._sources)
+
+
+class _JoiningReader(Reader):
+    """Reads several inputs as one document; their bad records go on as they are."""
+
+    name = "together"
+    suffixes = ()
+    summary = "All inputs as one document"
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self._inputs = inputs
+
+    def read(self, source: Source, options: ReadOptions) -> Iterator[Document | BadRecord]:
+        texts: list[str] = []
+        places: list[dict[str, object]] = []
+        start = 0
+        for item in self._inputs:
+            for found in item.reader.read(item.source, options):
+                if isinstance(found, BadRecord):
+                    yield found
+                    continue
+                place: dict[str, object] = {"source": item.source.name}
+                if found.id is not None:
+                    place["id"] = found.id
+                places.append({**place, "start": start, "end": start + len(found.text)})
+                texts.append(found.text)
+                start += len(found.text) + 2
+        if texts:
+            yield Document(text="\n\n".join(texts), fields={"documents": places})
 
 
 def read_documents(

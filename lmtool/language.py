@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import msgspec
 
-from ._decoding import Row, RowWatch, run_rows
+from ._decoding import Row, RowWatch, run_rows, scored_windows
 from ._prompts import Prompt, PromptEncoder, fill_prompt
 from .errors import DataError, UsageError
 from .options import Opt
@@ -70,10 +70,17 @@ class Sampling:
         if self.beams > 1 and self.schema:
             raise UsageError("a schema with beams: not possible", hint="set beams to 1")
         if self.choices > 1 and self.temperature == 0 and self.beams < self.choices:
+            if self.beams > 1:
+                raise UsageError(
+                    f"choices={self.choices}: {self.beams} beams give {self.beams} at most",
+                    hint=f"set beams to {self.choices} or more",
+                )
             raise UsageError(
                 f"choices={self.choices}: without sampling they are all the same",
                 hint=f"set temperature above 0, or beams to {self.choices} or more",
             )
+        if "" in self.stop:
+            raise UsageError("stop: an empty text stops nothing", hint="leave it out")
 
     @property
     def is_random(self) -> bool:
@@ -273,13 +280,10 @@ class LanguageModel:
 
     def _nats(self, ids: list[int]) -> float:
         """Return the sum of -log p of tokens after the first."""
-        total, scored = 0.0, 1
-        for begin in range(0, len(ids), max(self.context // 2, 1)):
-            end = min(begin + self.context, len(ids))
-            if end > scored:
-                total += self._engine.nats(ids[begin:end], scored - begin)
-                scored = end
-        return total
+        return sum(
+            self._engine.nats(ids[begin:end], first - begin)
+            for begin, first, end in scored_windows(len(ids), self.context)
+        )
 
     def _check_length(self, index: int, n_tokens: int, sampling: Sampling) -> None:
         if n_tokens + sampling.max_tokens > self.context:

@@ -359,10 +359,11 @@ def load_encoder(
                 hint='pip install "lmtool[train]"',
             ) from error
         checkpoint = load_checkpoint(Path(ref))
-        return model_from_checkpoint(
+        model = model_from_checkpoint(
             checkpoint, options, batch_tokens,
             head=checkpoint.head(head, task_name), device=device, threads=threads,
         )  # fmt: skip
+        return model.task.on_model(model, model.options)
     bundle = load_encoder_bundle(ref)
     if task_name is not None:
         check_task(ref, bundle.info.task, task_name)
@@ -370,7 +371,7 @@ def load_encoder(
     open_graph = functools.partial(open_session, device=device, threads=threads)
     backbone = backbone_session(bundle.backbone_folder, bundle.backbone, device, threads)
     runs_on_cpu = backbone.providers == ("CPUExecutionProvider",)
-    return Model(
+    model = Model(
         task,
         TextEncoder.from_file(bundle.backbone_folder / "tokenizer.json", bundle.encoding),
         backbone,
@@ -383,6 +384,7 @@ def load_encoder(
         batch_tokens=batch_tokens,
         threads=n_threads(threads) if runs_on_cpu else 1,
     )
+    return task.on_model(model, model.options)
 
 
 def find_task(name: str) -> type[EncoderTask]:

@@ -96,8 +96,12 @@ class EncoderTask(ABC):
 
     @classmethod
     def on_model(cls, model: Model, options: Any) -> Model:
-        """Return a model of this task made of one of `model_task`, where that is another."""
-        raise NotImplementedError(f"{cls.__name__}.on_model")
+        """Return the model that these options need; the same model by default.
+
+        It is one of `model_task`, which is made into one of this task where that is another. A task
+        whose options bring a text that the model must read first does that here.
+        """
+        return model
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -118,6 +122,10 @@ class EncoderTask(ABC):
     @property
     def reads_pairs(self) -> bool:
         """Whether it reads a document's `pair` behind its text; false by default."""
+        return False
+
+    def joins(self, options: Any) -> bool:
+        """Whether all inputs of a run are read as one document; false by default."""
         return False
 
     def given_layers(self, options: Any) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from .language import (
     Completion,
     LanguageModel,
     Likelihood,
+    Prompt,
     PromptTooLong,
     Sampling,
     Stream,
@@ -200,9 +201,10 @@ class TextModel:
         if self.sampling.is_random:
             yield from self.model.complete(prompts, self.sampling) if prompts else ()
             return
-        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
-        found = self.model.complete(list(places), self.sampling) if places else []
-        yield from (found[places[prompt]] for prompt in prompts)
+        first = {_read_as(prompt): prompt for prompt in prompts}
+        found = self.model.complete(list(first.values()), self.sampling) if first else []
+        answers = dict(zip(first, found, strict=True))
+        yield from (answers[_read_as(prompt)] for prompt in prompts)
 
     def answered(
         self, document: Document, windows: Sequence[tuple[Asked, list[Completion]]]
@@ -359,6 +361,13 @@ def _split(
         {name: value for name, value in options.items() if name in own},
         {name: value for name, value in options.items() if name not in own},
     )
+
+
+def _read_as(prompt: str) -> tuple[Any, ...]:
+    """Return what decides how a prompt is read: its text, and where control tokens count in it."""
+    if isinstance(prompt, Prompt):
+        return str(prompt), prompt.plain, prompt.has_start
+    return (prompt,)
 
 
 def _tried(work: Callable[..., Any], *arguments: Any) -> Any:

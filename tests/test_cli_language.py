@@ -149,6 +149,14 @@ def test_import(models: Path, talker_folder: Path, text: Path) -> None:
     assert (again.exit_code, "exists" in again.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("name", ["a/b", "..", ".a", ""])
+def test_a_name_is_one_of_a_folder(talker_folder: Path, tmp_path: Path, name: str) -> None:
+    flags = ("--name", name, "-o", tmp_path / "out")
+    for command in (["models", "import"], ["export"]):
+        result = run_cli(*command, talker_folder, *flags)
+        assert (result.exit_code, f"--name {name}: no name" in result.stderr) == (2, True)
+
+
 def test_import_says_no(models: Path, talker_folder: Path, text: Path) -> None:
     arguments = ("models", "import", talker_folder, "--name", "mine")
     result = run_cli(*arguments, "--task", "generate", "--gate", "0", "--text", text)

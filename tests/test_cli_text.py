@@ -182,9 +182,12 @@ def test_templates(lmtool: Lmtool, tmp_path: Path) -> None:
         (["generate"], "no prompt"),
         (["generate", "The", "king"], "2 prompts"),
         (["generate", "x", "--choices", "2"], "without sampling they are all the same"),
+        (["generate", "x", "--choices", "3", "--beams", "2"], "2 beams give 2 at most"),
+        (["generate", "x", "--stop", ""], "an empty text stops nothing"),
         (["generate", "x", "--template", "poem"], "no template 'poem'"),
         (["generate", "x", "--temperature", "-1"], "-1"),
         (["generate", "--from", "no-such.txt"], "no-such.txt: no such file"),
+        (["generate", "a b", "--from", "no-such.txt"], "a prompt itself is given without --from"),
         (["translate", "--text", "x", "--to", "de"], "does not translate to 'de'"),
         (["translate", "--text", "x", "--from", "fr"], "it translates en to zh"),
         (["chat", "Hello!"], "files stand behind --from"),
@@ -256,8 +259,12 @@ def test_commands_of_a_dialogue(lmtool: Lmtool, tmp_path: Path) -> None:
         "Nice to meet you, Ann.",
         ["Not much."],
     )
-    (line,) = file.read_text("utf-8").splitlines()  # kept on from /save on
-    assert messages(line) == [("user", "What is up?"), ("assistant", "Not much.")]
+    assert f"({file}: 4 messages, and what comes)" in result.stderr
+    assert f"({file} is left as it is; /save FILE keeps what comes)" in result.stderr
+    (line,) = file.read_text("utf-8").splitlines()  # /clear does not empty it
+    assert [content for _, content in messages(line)] == [
+        "Hello!", "Hi, who are you?", "I am Ann.", "Nice to meet you, Ann.",
+    ]  # fmt: skip
     wrong = lmtool("chat", "-f", "text", stdin="/sing\n/save\n/undo\nHello!\n/help\n")
     assert (wrong.exit_code, wrong.stdout) == (3, "Hi, who are you?\n")
     for message in ("no command /sing", "/save: no file", "nothing to take back", "/undo  "):
@@ -279,6 +286,14 @@ def test_a_dialogue_is_saved_and_loaded(lmtool: Lmtool, tmp_path: Path) -> None:
     flags = ["--load", file, "--save", file, "-f", "text"]
     assert lmtool("chat", *flags, stdin="I am Ann.\n").stdout == "Nice to meet you, Ann.\n"
     assert len(json.loads(file.read_text("utf-8"))["messages"]) == 4
+    other = tmp_path / "b.jsonl"
+    said = f"/save {other}\n/load {file}\nHello!\n/save {other}\n/save {file}\n/clear\nHello!\n"
+    result = lmtool("chat", stdin=said)
+    assert result.stderr.count("exists") == 1  # only the one that it goes on with is replaced
+    assert json.loads(other.read_text("utf-8"))["messages"] == []
+    assert len(json.loads(file.read_text("utf-8"))["messages"]) == 6
+    missing = lmtool("chat", stdin="/load no-such.jsonl\n").stderr
+    assert "no-such.jsonl: no such file\n  name one that --save or /save wrote" in missing
     file.write_text('{"text":"no dialogue"}\n', "utf-8")
     assert lmtool("chat", "--load", file, stdin="Hello!\n").exit_code == 2
 

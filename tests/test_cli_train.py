@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lmtool.cli.train import config_of
+from lmtool.cli.train import config_of, watch
 from lmtool.errors import UsageError
 from lmtool.testing import run_cli, tiny_backbone
+from lmtool.training.config import TrainConfig
+from lmtool.training.loop import Step
 
 pytestmark = pytest.mark.usefixtures("home")
 GOLD = [
@@ -84,6 +87,22 @@ def test_what_is_missing_is_named() -> None:
     assert "missing: TASK, --base, --out" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+def test_there_is_no_run_to_resume(command: str, tmp_path: Path) -> None:
+    result = run_cli(command, "--resume", "-o", tmp_path / "none")
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'none'}: no run to resume, it has no config.toml" in result.stderr
+
+
+def test_a_run_is_no_checkpoint(tmp_path: Path) -> None:
+    best = tmp_path / "run" / "best"
+    best.mkdir(parents=True)
+    (best / "checkpoint.json").write_text("{}", "utf-8")
+    result = run_cli("export", best.parent, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert f"{best.parent}: a run, no checkpoint\n  give {best}\n" in result.stderr
+
+
 def test_flags_are_above_the_file(tmp_path: Path) -> None:
     file = tmp_path / "train.toml"
     text = 'task = "extract"\ndata = ["a,b.jsonl"]\nbase = "b"\nout = "o"\nepochs = 3\nseed = 7\n'
@@ -109,3 +128,39 @@ def test_an_unknown_key_names_the_file(tmp_path: Path) -> None:
 def test_a_pair_without_a_name(flags: dict[str, list[str]]) -> None:
     with pytest.raises(UsageError, match="no NAME=VALUE"):
         config_of(flags)
+
+
+class Steps:
+    """A run of these steps, after two of an earlier process."""
+
+    config = TrainConfig(task="extract", data=("a",), base="b", out="o")
+    n_steps, first_step, saved_step = 4, 2, 2
+
+    def __init__(self, *scores: dict[str, float] | None) -> None:
+        self.scores = scores
+
+    def train(self) -> Iterator[Step]:
+        for number, scores in enumerate(self.scores, 3):
+            yield Step(
+                number=number, total=4, epoch=1, loss=1.5, lr=0.1, tokens_per_second=1.0,
+                seconds=1.0, scores=scores, is_best=number == 3, is_last=number == 4,
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ((), "nothing to do: the run is complete"),
+        ((None, None), "nothing was held out to evaluate on"),
+        (
+            ({"loss": 2.25, "perplexity": 9.5},),
+            "best: step 3, epoch 1: loss 1.5000, held-out loss 2.2500, perplexity 9.50",
+        ),
+    ],
+)
+def test_what_is_said_of_a_run_that_goes_on(
+    scores: tuple[dict[str, float] | None, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch(Steps(*scores), "lmtool train", "done")
+    lines = capsys.readouterr().err.splitlines()
+    assert (lines[0], *lines[-2:]) == ("goes on after step 2 of 4", said, "done")

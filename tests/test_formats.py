@@ -337,9 +337,26 @@ def test_conll_says_once_which_layers_it_leaves_out(caplog: pytest.LogCaptureFix
     tagged = tagged.with_layers({"labels": {"topic": [Label("x")]}})
     encode("conll", plain)
     assert not caplog.records
+    said = Document(text="a", fields={"completions": [{"text": "b"}], "translation": "none"})
     encode("conll", plain, tagged, tagged)
+    encode("conll", said)
     assert [r.getMessage() for r in caplog.records] == [
-        "conll holds entities only; left out: labels, tags (jsonl holds everything)"
+        "conll holds entities only; left out: labels, tags (jsonl holds everything)",
+        "conll holds entities only; left out: completions (jsonl holds everything)",
+    ]
+
+
+def test_csv_has_a_row_for_each_text_that_was_written() -> None:
+    fields = {
+        "completions": [{"text": "b", "finish": "stop"}, {"text": "c"}, "no completion"],
+        "translation": {"text": "d", "language": "zh"},
+        "messages": [{"role": "user", "content": "e"}],
+    }
+    assert encode("csv", Document(id=3, text="a", fields=fields)).splitlines()[-4:] == [
+        "3,completions,stop,,,b,",
+        "3,completions,,,,c,",
+        "3,translation,zh,,,d,",
+        "3,messages,user,,,e,",
     ]
 
 

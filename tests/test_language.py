@@ -223,7 +223,7 @@ def test_beams_find_likelier_texts(model: LanguageModel) -> None:
         ({"beams": 2, "temperature": 0.5}, "draws nothing"),
         ({"beams": 2, "schema": "{}"}, "schema with beams"),
         ({"choices": 2}, "all the same"),
-        ({"choices": 3, "beams": 2}, "all the same"),
+        ({"choices": 3, "beams": 2}, "2 beams give 2 at most"),
     ],
 )
 def test_what_contradicts_itself_is_refused(values: dict[str, Any], message: str) -> None:
@@ -332,6 +332,18 @@ def test_long_texts_are_read_in_windows_that_overlap(
     found = model.score([text])
     assert found.tokens == len(ids) - 1
     assert found.nats == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_large_vocabulary_is_scored_in_parts(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "The king lost his hat in the sea. " * 16
+    wanted = model.score([text])
+    monkeypatch.setattr("lmtool._engine.LOGITS_BYTES", 1)
+    monkeypatch.setattr("lmtool._engine.LEAST_CHUNK", 16)
+    found = model.score([text])  # the second window's first parts have nothing to score
+    assert found.tokens == wanted.tokens
+    assert found.nats == pytest.approx(wanted.nats, rel=1e-4)
 
 
 def test_measures_of_likelihood() -> None:

@@ -163,6 +163,14 @@ def test_pickled_weights_are_refused_with_the_way_out(copied: Edit, tmp_path: Pa
     assert "save_pretrained('safe')" in caught.value.hint
 
 
+def test_a_pickled_adapter_is_refused_beside_other_safetensors(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}", "utf-8")
+    for name in ("adapter_model.bin", "other.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(lmtool.UsageError, match=r"pickled \(adapter_model\.bin\)"):
+        write_language_bundle(tmp_path, tmp_path / "out", OPTIONS)
+
+
 def test_code_of_a_model_is_never_run(copied: Edit, tmp_path: Path) -> None:
     folder = copied(
         model_type="own", architectures=["Own"], auto_map={"AutoConfig": "own.OwnConfig"}

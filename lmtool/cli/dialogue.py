@@ -24,7 +24,7 @@ HELP = """\
 /system TEXT   tell the model what it is (without TEXT: nothing)
 /undo          take the last question and answer back
 /clear         begin anew; the system text stays
-/save FILE     keep the dialogue in a file
+/save FILE     keep the dialogue in a file, from now on
 /load FILE     go on with the dialogue of a file
 /quit          end (or Ctrl-D); Ctrl-C stops an answer
 \"\"\"            begins and ends a text of several lines; so does \\ at the end of a line
@@ -53,18 +53,20 @@ def talk(load: Callable[[], TextModel], flags: RunFlags, values: dict[str, Any])
     messages = read_dialogue(source) if source else []
     if target and target.exists() and (source is None or not target.samefile(source)):
         raise UsageError(f"--save {target}: exists", hint=f"go on with it by --load {target}")
-    dialogue = Dialogue(load(), messages, target, as_text=shape == "text", quiet=flags.quiet)
+    is_text = shape == "text"
+    dialogue = Dialogue(load(), messages, target, source, as_text=is_text, quiet=flags.quiet)
     return dialogue.run()
 
 
 class Dialogue:
-    """A dialogue that goes on: its messages, and the file that keeps them."""
+    """A dialogue that goes on: its messages, the file that keeps them, and the one they are of."""
 
     def __init__(
         self,
         model: TextModel,
         messages: Messages,
         file: Path | None = None,
+        source: Path | None = None,
         *,
         as_text: bool = True,
         quiet: bool = False,
@@ -72,6 +74,7 @@ class Dialogue:
         self.model = model
         self.messages = messages
         self.file = file
+        self.source = source
         self.as_text = as_text
         self.quiet = quiet
         self.n_failed = 0
@@ -190,6 +193,8 @@ class Dialogue:
             case "help":
                 note(HELP)
             case "clear":
+                self._let_go()
+                self.source = None
                 self.messages = [m for m in self.messages if m["role"] == "system"]
             case "undo":
                 self._undo()
@@ -198,8 +203,11 @@ class Dialogue:
             case "save":
                 self._save(rest)
             case "load":
-                self.messages = read_dialogue(_path(name, rest))
-                note(f"({len(self.messages)} messages)")
+                path = _path(name, rest)
+                self.messages = read_dialogue(path)
+                self._let_go(path)
+                self.source = path
+                note(f"({_count(self.messages)})")
             case _:
                 raise UsageError(f"no command /{name}", hint="/help lists them; // says a /")
         if name in ("clear", "undo", "system", "load"):
@@ -216,14 +224,27 @@ class Dialogue:
         rest = [m for m in self.messages if m["role"] != "system"]
         self.messages = [{"role": "system", "content": text}, *rest] if text else rest
 
+    def _let_go(self, goes_on: Path | None = None) -> None:
+        """Leave the file that keeps the dialogue as it is, where another dialogue begins."""
+        if self.file is None or (goes_on is not None and self.file.samefile(goes_on)):
+            return
+        note(f"({self.file} is left as it is; /save FILE keeps what comes)")
+        self.file = None
+
     def _save(self, rest: str) -> None:
-        path = _path("save", rest) if rest else self.file
+        path = _path("save", rest) if rest else self.file or self.source
         if path is None:
             raise UsageError("/save: no file", hint="/save FILE")
-        if path.exists() and path != self.file:
+        own = [file for file in (self.file, self.source) if file is not None and file.exists()]
+        if path.exists() and not any(path.samefile(file) for file in own):
             raise UsageError(f"{path} exists", hint="/load it to go on with it, or name another")
         write_dialogue(path, self.messages)
         self.file = path
+        note(f"({path}: {_count(self.messages)}, and what comes)")
+
+
+def _count(messages: Messages) -> str:
+    return f"{len(messages)} message{'' if len(messages) == 1 else 's'}"
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -241,6 +262,8 @@ def read_dialogue(path: Path) -> Messages:
     """Return the messages of a file that holds one dialogue; UsageError where it does not."""
     from ..inputs import read_documents
 
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file", hint="name one that --save or /save wrote")
     found = list(read_documents([str(path)], "jsonl"))
     layers = [record.layer(LAYER) for record in found if isinstance(record, Document)]
     if len(found) != 1 or not layers or not isinstance(layers[0], list):

@@ -12,7 +12,7 @@ import typer
 from ..errors import UsageError
 from .console import note
 from .gold import read_gold, read_sets
-from .imports import Block
+from .imports import Block, check_name
 from .needs import EXPORT, need
 
 log = logging.getLogger("lmtool")
@@ -91,7 +91,9 @@ def export(
 
     Exits with 1, and writes nothing, when the bundle loses more than --gate allows.
     """
+    check_name(name)
     need("lmtool export", EXPORT)
+    _refuse_run(Path(checkpoint))
     folder = Path(output)
     shared: dict[str, Any] = {
         "licence": licence,
@@ -149,6 +151,18 @@ def _export_language(
     source, options = checkpoint_export(checkpoint, name, **changes)
     options = dataclasses.replace(options, tasks=tuple(dict.fromkeys((options.task, *tasks))))
     report_export(write_language_bundle(source, folder, options), folder, str(folder))
+
+
+def _refuse_run(folder: Path) -> None:
+    """Raise UsageError for the folder of a run, which holds checkpoints and is none."""
+    from ..training.language.checkpoint import is_language_checkpoint
+
+    def is_checkpoint(path: Path) -> bool:
+        return is_language_checkpoint(path) or (path / "checkpoint.json").is_file()
+
+    inside = [folder / name for name in ("best", "last") if is_checkpoint(folder / name)]
+    if inside and not is_checkpoint(folder):
+        raise UsageError(f"{folder}: a run, no checkpoint", hint=f"give {inside[0]}")
 
 
 def _warn_of_training_files(checkpoint: str, dev: list[str]) -> None:

@@ -67,6 +67,7 @@ def import_model(
     In fp32 it must say what PyTorch says, token for token. Exits with 1, and writes nothing, when
     it does not, or when perplexity rises by more than --gate.
     """
+    check_name(name)
     need("lmtool models import", EXPORT)
     from .._hf_folders import find_model
     from ..bundles import models_folder
@@ -89,6 +90,12 @@ def import_model(
     )
     info = write_language_bundle(source, folder, options)
     report_export(info, folder, str(folder) if output else folder.name)
+
+
+def check_name(name: str | None) -> None:
+    """Raise UsageError for a name that is no name of a folder."""
+    if name is not None and (not name or name != Path(name).name or name.startswith(".")):
+        raise UsageError(f"--name {name}: no name", hint="a name is one of a folder, without /")
 
 
 def read_texts(files: Any, input_format: str | None) -> list[str]:

@@ -15,7 +15,7 @@ from ..training.language.config import PretrainConfig
 from .console import note
 from .flags import command_function, given, options_from, parameters_of
 from .needs import TRAINING, need
-from .train import watch
+from .train import check_resumed, watch
 
 EPILOG = (
     "A run writes RUN/config.toml, which starts it again with --config, RUN/metrics.jsonl, "
@@ -79,6 +79,7 @@ def config_of(values: Mapping[str, Any]) -> PretrainConfig:
 
         return dataclasses.replace(resumed_config(out), **flags)
     if missing := [f"--{name}" for name in REQUIRED if name not in flags]:
+        check_resumed(values)
         raise UsageError(
             f"missing: {', '.join(missing)}",
             hint="lmtool pretrain --data TEXT.txt --size tiny -o RUN, or --config FILE",

@@ -172,6 +172,10 @@ def run_over(flags: RunFlags, load: Callable[[], Any]) -> int:
     path = output_path(flags)
     output = path or stdout_bytes()
     model = load()  # what is wrong with it must not cost an output
+    if isinstance(task := getattr(model, "task", None), EncoderTask) and task.joins(model.options):
+        from ..inputs import joined_input
+
+        inputs = [joined_input(inputs)]
 
     from ..runs import RunOptions, run_files
 
@@ -194,7 +198,7 @@ def run_over(flags: RunFlags, load: Callable[[], Any]) -> int:
         if path is not None:
             note(f"{path} is unfinished; the same command with --resume goes on")
         raise
-    if not (report.documents or report.failed or flags.quiet):
+    if not (report.documents or report.failed or report.was_complete or flags.quiet):
         note(f"nothing to read: no document in {', '.join(i.source.name for i in inputs[:3])}")
     if (path is not None or report.failed) and not flags.quiet:
         note(summary(report, path, flags.errors))

@@ -61,7 +61,12 @@ def _run(task: type[TextTask], values: dict[str, Any]) -> int:
             )
         if flags.text is not None and _is_streamed(flags, values):
             return _stream(load_text(task, flags, values), flags)
-    return run_over(flags, lambda: load_text(task, flags, values))
+    try:
+        return run_over(flags, lambda: load_text(task, flags, values))
+    except UsageError as error:
+        if task.command == "prompt" and (error.hint or "").endswith("with --text"):
+            error.hint = "a prompt itself is given without --from"
+        raise
 
 
 def _prompt_of(words: Sequence[str]) -> str | None:

@@ -112,14 +112,23 @@ def config_of(values: Mapping[str, Any]) -> TrainConfig | FinetuneConfig:
         path = str(Path(out) / "config.toml")
     if path:
         return _make_config({**read_toml(Path(path)), **flags}, path)
-    missing = [name for name in ("task", "data", "base", "out") if name not in flags]
-    if missing:
+    if missing := [name for name in ("task", "data", "base", "out") if name not in flags]:
+        check_resumed(values)
         names = ["TASK" if name == "task" else f"--{name}" for name in missing]
         raise UsageError(
             f"missing: {', '.join(names)}",
             hint="lmtool train extract --data train.jsonl --base ENCODER --out RUN, or --config",
         )
     return _make_config(flags)
+
+
+def check_resumed(values: Mapping[str, Any]) -> None:
+    """Raise UsageError where a run is to be resumed and there is none in its folder."""
+    if values.get("resume") and values.get("out"):
+        raise UsageError(
+            f"{values['out']}: no run to resume, it has no config.toml",
+            hint="give the folder that --out named when the run began",
+        )
 
 
 def _make_config(values: Mapping[str, Any], where: str = "") -> TrainConfig | FinetuneConfig:
@@ -166,19 +175,27 @@ def watch(run: Watched, command: str, last: str) -> None:
 
 
 def _watch(run: Watched) -> None:
-    best = ""
+    if run.first_step:
+        note(f"goes on after step {run.first_step:,} of {run.n_steps:,}")
+    best, has_scores, done = "", False, run.first_step
     with ExitStack() as stack:
         bar = stack.enter_context(progress_bar("{task.description}"))
         line = bar.add_task("", total=run.n_steps, completed=run.first_step) if bar else None
         for step in run.train():
             if bar is not None and line is not None:
                 bar.update(line, completed=step.number, description=_state(step, run, bar))
+            done = step.number
             if step.scores is not None:
-                scores = _scores(step)
+                scores, has_scores = _scores(step), True
                 best = scores if step.is_best else best
                 say = bar.console.print if bar else note
                 say(f"{scores}{'  (best)' if step.is_best else ''}")
-    note(f"best: {best}" if best else "nothing was held out to evaluate on")
+    if best:
+        note(f"best: {best}")
+    elif done == run.first_step:
+        note("nothing to do: the run is complete")
+    else:
+        note("no better than before" if has_scores else "nothing was held out to evaluate on")
 
 
 def _state(step: Step, run: Watched, bar: Progress) -> str:
@@ -195,5 +212,9 @@ def _state(step: Step, run: Watched, bar: Progress) -> str:
 
 def _scores(step: Step) -> str:
     figures = {k: v for k, v in (step.scores or {}).items() if isinstance(v, float)}
-    shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+    if "loss" in figures:  # the other loss on this line is that of the training
+        figures = {"held-out loss": figures.pop("loss"), **figures}
+    shown = ", ".join(
+        f"{name} {value:.{4 if name == 'held-out loss' else 2}f}" for name, value in figures.items()
+    )
     return f"step {step.number:,}, epoch {step.epoch}: loss {step.loss:.4f}, {shown}"

@@ -22,6 +22,7 @@ from .conll import (
     tags_from_spans,
 )
 from .lines import RAW_CHARACTERS, read_lines
+from .rows import WRITTEN, written_rows
 
 log = logging.getLogger("lmtool")
 
@@ -114,6 +115,7 @@ def _left_out(document: Document) -> list[str]:
     """Return the names of the layers that say something and are no entities."""
     known = [name for name in LAYERS if name not in ("entities", "annotated", "coverage")]
     found = [name for name in known if document.layer(name)]
+    found += [name for name in WRITTEN if any(written_rows(document, name))]
     return found + [name for name, _ in own_spans(document)]
 
 

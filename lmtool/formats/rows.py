@@ -22,6 +22,13 @@ class Row(NamedTuple):
 
 COLUMNS: Final = Row._fields
 
+WRITTEN: Final = {
+    "completions": ("finish", "text"),
+    "translation": ("language", "text"),
+    "messages": ("role", "content"),
+}
+"""Layers of what language models write: the keys of the label and of the text."""
+
 
 def annotation_rows(document: Document) -> Iterator[Row]:
     """Yield a row for each annotation: of the core's layers, then of a plugin's own spans."""
@@ -43,11 +50,23 @@ def annotation_rows(document: Document) -> Iterator[Row]:
         yield Row(key, "summary", text=document.summary.text)
         for start, end in document.summary.sentences:
             yield Row(key, "summary.sentence", None, start, end, document.text[start:end])
+    for name in WRITTEN:
+        yield from written_rows(document, name)
     for name, spans in own_spans(document):
         for span in spans:
             start, end = span["start"], span["end"]
             text = span.get("text") or document.text[start:end]
             yield Row(key, name, str(span["label"]), start, end, text, span.get("score"))
+
+
+def written_rows(document: Document, name: str) -> Iterator[Row]:
+    """Yield a row for each text of a layer of WRITTEN; of a field of another shape none."""
+    label, text = WRITTEN[name]
+    layer = document.layer(name)
+    for item in layer if isinstance(layer, list) else [layer]:
+        if isinstance(item, dict) and isinstance(item.get(text), str):
+            found = item.get(label)
+            yield Row(document.id, name, None if found is None else str(found), text=item[text])
 
 
 def _relation_row(key: str | int | None, relation: Relation, text_by_id: dict[str, str]) -> Row:

@@ -107,13 +107,14 @@ class GenerateTask(lmtool.TextTask):
         joined = []
         for items in zip(*by_window, strict=True):
             finishes = {item["finish"] for item in items}
-            joined.append(
-                {
-                    "text": "\n".join(item["text"].strip() for item in items),
-                    "finish": "length" if "length" in finishes else "stop",
-                    "tokens": sum(item["tokens"] for item in items),
-                }
-            )
+            whole = {
+                "text": "\n".join(item["text"].strip() for item in items),
+                "finish": "length" if "length" in finishes else "stop",
+                "tokens": sum(item["tokens"] for item in items),
+            }
+            seeds = {item.get("seed") for item in items}  # one for all that was asked at once
+            seed = seeds.pop() if len(seeds) == 1 else None
+            joined.append(whole if seed is None else {**whole, "seed": seed})
         return {LAYER: joined}
 
     def pairs(self, document: lmtool.Document) -> list[tuple[str | Sequence[Message], str]]:

@@ -99,7 +99,9 @@ class UnderstandTask(lmtool.EncoderTask):
 
     @classmethod
     def on_model(cls, model: lmtool.Model, options: UnderstandOptions) -> lmtool.Model:
-        """Return a model that chooses among the candidates with an embed model."""
+        """Return a model that chooses among the candidates, where there are, by an embed model."""
+        if not options.candidates:
+            return model
         from .candidates import candidates_model
 
         return candidates_model(model, options)

@@ -207,6 +207,17 @@ def test_what_the_gold_says_about_languages() -> None:
         TranslateTask.collect_form([*two, translated("Tee.", "茶。")])
 
 
+def test_the_seed_of_windows_is_kept() -> None:
+    task, options = GenerateTask(), GenerateOptions()
+    parts = [
+        Part(start, task.parse(Document(text="x"), [said(f" {start} ", seed=5)], options))
+        for start in (0, 3)
+    ]
+    assert task.join(Document(text="A. B."), parts, options) == {
+        "completions": [{"text": "0\n3", "finish": "stop", "tokens": 4, "seed": 5}]
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "starts", "target", "joined"),
     [

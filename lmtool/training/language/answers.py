@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from ..._prompts import PromptEncoder, StopCutter
+from ..._decoding import RowWatch
+from ..._prompts import PromptEncoder
 from ...errors import UsageError
 from ...language import Completion, PromptTooLong, Sampling
 
@@ -121,12 +122,13 @@ class TorchLanguage:
         return nullcontext() if self._accelerator is None else self._accelerator.autocast()
 
     def _completion(self, prompt: list[int], ids: list[int], sampling: Sampling) -> Completion:
-        end = next((n for n, token in enumerate(ids) if token in self._ends), None)
-        ids = ids if end is None else ids[:end]
-        cutter = StopCutter(sampling.stop)
-        text = cutter.feed(self._prompts.decode(prompt[-1], ids)) + cutter.flush()
-        is_whole = end is not None or cutter.is_stopped
-        return Completion(text, "stop" if is_whole else "length", len(ids), len(prompt), None)
+        watch = RowWatch(self._prompts, prompt, sampling.stop)
+        for token in ids:
+            watch.feed(token)
+        row = watch.row()
+        return Completion(
+            row.text, "stop" if row.is_ended else "length", row.n_tokens, len(prompt), None
+        )
 
 
 def _batches(lengths: Sequence[int], n_more: int) -> Iterator[list[int]]:

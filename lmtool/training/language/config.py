@@ -186,7 +186,8 @@ def model_config(config: PretrainConfig, vocabulary: int, ids: dict[str, int], l
 
     shared: dict[str, Any] = {"vocab_size": vocabulary, "pad_token_id": ids["pad_token_id"]}
     if config.size not in SIZES:
-        return _from_file(Path(config.size), length, {**shared, **ids, **dropouts(config)})
+        least = max(length, 512) if config.objective == "masked" else length
+        return _from_file(Path(config.size), least, {**shared, **ids, **dropouts(config)})
     size = SIZES[config.size]
     shape: dict[str, Any] = {
         "hidden_size": size.hidden,
@@ -222,7 +223,7 @@ def dropouts(config: PretrainConfig) -> dict[str, Any]:
     return {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
 
 
-def _from_file(path: Path, length: int, values: dict[str, Any]) -> Any:
+def _from_file(path: Path, least: int, values: dict[str, Any]) -> Any:
     import json
 
     from transformers import AutoConfig
@@ -230,7 +231,7 @@ def _from_file(path: Path, length: int, values: dict[str, Any]) -> Any:
     try:
         fields = json.loads(path.read_text("utf-8"))
         kind = fields.pop("model_type")
-        positions = max(int(fields.get("max_position_embeddings", 0)), length)
+        positions = max(int(fields.get("max_position_embeddings", 0)), least)
         return AutoConfig.for_model(
             kind, **{**fields, **values, "max_position_embeddings": positions}
         )

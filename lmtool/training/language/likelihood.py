@@ -9,16 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ..._decoding import scored_windows
+from ..._prompts import PromptEncoder
 from ...documents import Document
 from ...errors import DataError
 from ...language import Likelihood
 from ..learner import make_accelerator
 from .checkpoint import load_language_checkpoint
 from .config import LoopConfig
+from .judging import evaluate_tuned
 from .loop import Batch
 from .network import IGNORED, LanguageNetwork
 from .pretrain import figures
 from .rows import masked_dev_rows
+from .speech import speech_of, teach_end
+from .tokenizers import text_encoder
 
 BATCH_TOKENS = 8192
 MASK_SHARE = 0.15
@@ -48,21 +53,24 @@ def evaluate_checkpoint(
     is_causal = record.objective == "causal"
     network = LanguageNetwork(model.to(place).eval(), is_causal=is_causal)
     documents = list(documents)
-    from .judging import evaluate_tuned
-
     tuned = evaluate_tuned(record, model, tokenizer, documents, lambda batch: nats(network, batch))
     if tuned is not None:
         return tuned
-    tokenizer.backend_tokenizer.encode_special_tokens = True
     texts = [document.text for document in documents if document.text.strip()]
     if not texts:
         raise DataError("no document has a text", hint="name files of text")
     if is_causal:
-        found = likelihood(network, tokenizer, texts, record.context)
+        ends = teach_end(model, tokenizer, str(folder))
+        speech = speech_of(tokenizer, str(folder), ends, needs_chat=False)
+        found = likelihood(network, speech.prompts, texts, record.context)
         scores = {"perplexity": found.perplexity, "bits_per_byte": found.bits_per_byte}
         return {"documents": len(texts), "tokens": found.tokens, "bytes": found.bytes, **scores}
-    end = tokenizer.sep_token_id
-    ids = [i for text in texts for i in [*encode(tokenizer, text), end]]
+    encoder = text_encoder(tokenizer)
+    ids = [
+        token
+        for text in texts
+        for token in (*encoder.encode(text, add_special_tokens=False).ids, tokenizer.sep_token_id)
+    ]
     surprise, n_gaps = 0.0, 0
     length = min(record.context, len(ids) + 2)
     for batch in masked_dev_rows(
@@ -76,38 +84,22 @@ def evaluate_checkpoint(
 
 
 def likelihood(
-    network: LanguageNetwork, tokenizer: Any, texts: Iterable[str], context: int
+    network: LanguageNetwork, prompts: PromptEncoder, texts: Iterable[str], context: int
 ) -> Likelihood:
     """Return how likely texts are, each from its start on, as `LanguageModel.score` does.
 
-    The first token is predicted from the start (or end) token. A text longer than the context is
-    read in windows that overlap by half.
+    A text longer than the context is read in windows that overlap by half.
     """
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     windows: list[Window] = []
     n_tokens = n_bytes = 0
     for text in texts:
-        ids = [int(start), *encode(tokenizer, text)]
-        windows += cut_windows(ids, context)
+        ids = prompts.encode_to_score(text)
+        found = scored_windows(len(ids), context)
+        windows += [Window(ids[begin:end], first - begin) for begin, first, end in found]
         n_tokens += len(ids) - 1
         n_bytes += len(text.encode("utf-8", "surrogatepass"))
     total = sum(nats(network, batch) for batch in _batches(windows))
     return Likelihood(total, n_tokens, n_bytes)
-
-
-def encode(tokenizer: Any, text: str) -> list[int]:
-    """Return the tokens of a text, without special ones."""
-    return list(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
-
-
-def cut_windows(ids: list[int], context: int) -> Iterator[Window]:
-    """Cut tokens into windows that overlap by half; each token but the first is predicted once."""
-    scored = 1
-    for begin in range(0, len(ids), max(context // 2, 1)):
-        end = min(begin + context, len(ids))
-        if end > scored:
-            yield Window(ids[begin:end], scored - begin)
-            scored = end
 
 
 def _batches(windows: list[Window]) -> Iterator[Batch]:

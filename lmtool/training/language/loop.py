@@ -297,11 +297,8 @@ class LanguageRun:
         return -float(value) if self._main_metric in LOWER_IS_BETTER else float(value)
 
     def _open_logs(self) -> Logs:
-        self._out.mkdir(parents=True, exist_ok=True)
         if not self._is_resumed:
-            new = self._out / ".config.toml.new"
-            new.write_text(format_config(self.config, self._command), "utf-8")
-            new.replace(self._out / "config.toml")
+            write_config(self.config, self._command)
         return Logs(self._out, self.learner.progress.step)
 
     def _is_save_due(self, step: Step) -> bool:
@@ -327,6 +324,15 @@ class LanguageRun:
         )
         if state is not None:
             self.saved_step = step
+
+
+def write_config(config: LoopConfig, command: str) -> None:
+    """Write RUN/config.toml, which starts the run again with the command."""
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    new = out / ".config.toml.new"
+    new.write_text(format_config(config, command), "utf-8")
+    new.replace(out / "config.toml")
 
 
 def learning_rate(step: int, n_steps: int, config: LoopConfig) -> float:

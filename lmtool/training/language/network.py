@@ -12,6 +12,8 @@ from torch.nn import functional
 from ...errors import BundleError
 
 IGNORED: Final = -100
+SOFT_CAPS: Final = ("final_logit_softcapping", "logits_soft_cap")
+"""What configurations call the bound that logits are bent to."""
 CHUNK_LOGITS: Final = 1 << 24
 """Logits that are held at once: 64 MB in float32."""
 
@@ -65,7 +67,10 @@ class LanguageNetwork(nn.Module):
             arguments["use_cache"] = False
         if segments is not None:
             same = segments[:, :, None] == segments[:, None, :]  # (batch, length, length)
-            arguments["attention_mask"] = (same.tril() if self._is_causal else same)[:, None]
+            sees = (same.tril() if self._is_causal else same)[:, None]
+            if self.model.config._attn_implementation == "eager":  # which adds its mask
+                sees = torch.where(sees, 0.0, torch.finfo(torch.float32).min)
+            arguments["attention_mask"] = sees
             if position_ids is None:
                 position_ids = positions_of(segments)
         if position_ids is not None:
@@ -102,7 +107,7 @@ class _LinearLoss(torch.autograd.Function):
     def forward(context: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         total = hidden.new_zeros((), dtype=torch.float32)
         hidden_grad = torch.empty_like(hidden)
-        weight_grad = torch.zeros_like(weight)
+        weight_grad = torch.zeros_like(weight) if context.needs_input_grad[1] else None
         kind = hidden.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
         with torch.autocast(kind, enabled=False):
@@ -115,15 +120,17 @@ class _LinearLoss(torch.autograd.Function):
                 slope.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=slope.dtype))
                 slope = slope.to(dtype)
                 hidden_grad[start:end] = slope @ matrix
-                weight_grad += slope.T @ part
+                if weight_grad is not None:
+                    weight_grad += slope.T @ part
         context.save_for_backward(hidden_grad, weight_grad)
         return total
 
     @staticmethod
-    def backward(context: Any, *gradients: Any) -> tuple[Tensor, Tensor, None]:
+    def backward(context: Any, *gradients: Any) -> tuple[Tensor, Tensor | None, None]:
         hidden_grad, weight_grad = context.saved_tensors
         factor = gradients[0]
-        return hidden_grad * factor.to(hidden_grad.dtype), weight_grad * factor, None
+        weight_grad = None if weight_grad is None else weight_grad * factor
+        return hidden_grad * factor.to(hidden_grad.dtype), weight_grad, None
 
 
 def _chunks(hidden: Tensor, weight: Tensor) -> list[tuple[int, int]]:
@@ -143,7 +150,12 @@ def _head(model: Any) -> Any:
 
 
 def _is_head(model: Any, head: Any, *, is_causal: bool) -> bool:
-    """Whether the model's logits are the head's on the last hidden states of its body."""
+    """Whether the model's logits are the head's on the last hidden states of its body.
+
+    A model that bends its logits is none, though small ones show no difference.
+    """
+    if any(getattr(model.config, name, None) for name in SOFT_CAPS):
+        return False
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device

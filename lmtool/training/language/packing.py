@@ -25,6 +25,7 @@ from ...errors import BundleError, DataError, UsageError
 from ...formats.text import TxtReader
 from ...inputs import FileSource, Input, expand_inputs
 from ...sources import BadRecord, ReadOptions
+from .tokenizers import text_encoder
 
 RECORD_FILE: Final = "tokens.json"
 BLOCK: Final = 8192
@@ -136,24 +137,28 @@ def _pieces(file: BinaryIO, encoding: str) -> Iterator[str]:
         codecs.lookup(encoding)
     except LookupError:
         raise UsageError(f"--encoding {encoding}: no such encoding") from None
-    lines = io.TextIOWrapper(file, encoding, newline="")
     is_first = True
-    while text := lines.read(BLOCK):
-        text = (text + lines.readline(BLOCK)).replace("\r\n", "\n")
-        if is_first:
-            text, is_first = text.removeprefix("\ufeff"), False
-        yield text
+    with io.TextIOWrapper(file, encoding, newline="") as lines:
+        while text := lines.read(BLOCK):
+            text = (text + lines.readline(BLOCK)).replace("\r\n", "\n")
+            if is_first:
+                text, is_first = text.removeprefix("\ufeff"), False
+            yield text
 
 
 def cut(text: str) -> Iterator[Block]:
-    """Cut a text into blocks, at the last line end or space of each, where there is one."""
+    """Cut a text into blocks, at the last line end or else space of each, where there is one."""
     start = 0
     while len(text) - start > BLOCK:
-        end = max(text.rfind("\n", start, start + BLOCK), text.rfind(" ", start, start + BLOCK))
-        end = end + 1 if end > start + BLOCK // 2 else start + BLOCK
+        end = start + BLOCK
+        for mark in ("\n", " "):
+            found = text.rfind(mark, start + BLOCK // 2, start + BLOCK)
+            if found >= 0:
+                end = found + 1
+                break
         yield Block(text[start:end], is_last=False)
         start = end
-    if text[start:].strip():
+    if start or text.strip():
         yield Block(text[start:], is_last=True)
 
 
@@ -246,31 +251,25 @@ def pack(
     out ends the text before it. Raises DataError for records that cannot be read, and where no
     text is left to learn from.
     """
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    was, backend.encode_special_tokens = backend.encode_special_tokens, True
+    encoder = text_encoder(tokenizer)
     dtype = "uint16" if len(tokenizer) <= 1 << 16 else "uint32"
-    try:
-        learnt = TokenWriter(folder / "train.bin", backend, end, dtype)
-        held = TokenWriter(folder / "dev.bin", backend, end, dtype)
-        n_held = 0
-        for block in train.blocks():
-            is_held = n_held < MOST_HELD_OUT and is_held_out(block.text)
-            (learnt if is_held else held).end()
-            (held if is_held else learnt).add(block)
-            n_held += len(block.text) if is_held else 0
-        for block in dev.blocks() if dev is not None else ():
-            held.add(block)
-        record = TokenRecord(
-            train=learnt.close(),
-            dev=held.close(),
-            dtype=dtype,
-            data=train.hashes(),
-            n_bad=train.n_bad + (dev.n_bad if dev is not None else 0),
-        )
-    finally:
-        backend.encode_special_tokens = was
+    learnt = TokenWriter(folder / "train.bin", encoder, end, dtype)
+    held = TokenWriter(folder / "dev.bin", encoder, end, dtype)
+    n_held = 0
+    for block in train.blocks():
+        is_held = n_held < MOST_HELD_OUT and is_held_out(block.text)
+        (learnt if is_held else held).end()
+        (held if is_held else learnt).add(block)
+        n_held += len(block.text) if is_held else 0
+    for block in dev.blocks() if dev is not None else ():
+        held.add(block)
+    record = TokenRecord(
+        train=learnt.close(),
+        dev=held.close(),
+        dtype=dtype,
+        data=train.hashes(),
+        n_bad=train.n_bad + (dev.n_bad if dev is not None else 0),
+    )
     if not record.train.tokens:
         raise DataError("there is no text to learn from", hint="see lmtool data check")
     write_record(folder / RECORD_FILE, record)

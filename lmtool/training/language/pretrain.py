@@ -9,6 +9,7 @@ RUN/last/           the newest, with the state to go on from
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -21,9 +22,10 @@ from typing import Any
 import msgspec
 
 from ...bundles import writing
-from ...errors import BundleError, UsageError
+from ...errors import BundleError, LmtoolError, UsageError
 from ...sources import ReadOptions
-from ..config import convert_config, format_config, read_toml
+from ..checkpoint import recover_checkpoint
+from ..config import convert_config, read_toml
 from ..learner import seed_all
 from .checkpoint import (
     LanguageRecord,
@@ -34,7 +36,7 @@ from .checkpoint import (
     read_language_checkpoint,
 )
 from .config import SIZES, PretrainConfig, absolute, dropouts, model_config
-from .loop import Batch, LanguageLearner, LanguageRun, check_folder
+from .loop import Batch, LanguageLearner, LanguageRun, check_folder, write_config
 from .packing import RECORD_FILE, Text, TokenRecord, held_out, pack, place, read_tokens
 from .rows import CausalRows, MaskedRows, causal_dev_rows, masked_dev_rows
 from .tokenizers import end_id, train_tokenizer
@@ -75,10 +77,9 @@ def prepare_pretraining(
     if is_main:
         before = resumed_config(out) if resume and (out / "config.toml").is_file() else None
         is_resumed = check_folder(config, before, resume=resume)
-        if before is None:
-            write_config(config)
-        if not (folder / RECORD_FILE).is_file():
-            _make_tokens(config, folder, note)
+        if not recover_checkpoint(folder, RECORD_FILE):
+            with _keeping_config(config, is_new=before is None):
+                _make_tokens(config, folder, note)
     else:
         _wait_for(folder / RECORD_FILE)
         is_resumed = resume and is_language_checkpoint(out / "last")
@@ -172,6 +173,8 @@ def _length(config: PretrainConfig) -> int:
             f"length: {config.length} is more than the {most} positions of {config.base}",
             hint=f"choose at most {most}",
         )
+    if is_language_checkpoint(config.base):
+        most = read_language_checkpoint(config.base).context
     return config.length or min(LENGTH, most or LENGTH)
 
 
@@ -204,16 +207,7 @@ def _model(
         objective=config.objective, context=length, base=config.base, data=record.data
     )
     if config.base:
-        if is_language_checkpoint(config.base):
-            base = read_language_checkpoint(config.base)
-            if base.objective != config.objective:
-                raise UsageError(
-                    f"objective: {config.base} is a {base.objective} model, not a "
-                    f"{config.objective} one",
-                    hint=f"choose --objective {base.objective}",
-                )
-            info = msgspec.structs.replace(info, context=max(length, base.context))
-        return load_model(config.base, config.objective, **dropouts(config)), info
+        return _based(config, tokenizer, info)
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
@@ -224,7 +218,30 @@ def _model(
             f"size: transformers has no {config.objective} model of the kind {shape.model_type}",
             hint="choose another file, or the other --objective",
         )
-    return kind.from_config(shape, attn_implementation="sdpa").train(), info
+    return kind.from_config(shape).train(), info
+
+
+def _based(
+    config: PretrainConfig, tokenizer: Any, info: LanguageRecord
+) -> tuple[Any, LanguageRecord]:
+    """Return the model to go on from, and the record of what it becomes."""
+    if is_language_checkpoint(config.base):
+        base = read_language_checkpoint(config.base)
+        if base.objective != config.objective:
+            raise UsageError(
+                f"objective: {config.base} is a {base.objective} model, not a "
+                f"{config.objective} one",
+                hint=f"choose --objective {base.objective}",
+            )
+        info = msgspec.structs.replace(info, context=max(info.context, base.context))
+    model = load_model(config.base, config.objective, **dropouts(config))
+    n_rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > n_rows:
+        raise BundleError(
+            f"{config.base}: its tokenizer has {len(tokenizer)} tokens, its weights {n_rows}",
+            hint="the tokenizer belongs to another model",
+        )
+    return model, info
 
 
 def _batches(
@@ -269,10 +286,17 @@ def figures(surprise: float, n_labels: int, n_bytes: int = 0) -> dict[str, Any]:
     return scores
 
 
-def write_config(config: PretrainConfig) -> None:
-    """Write RUN/config.toml, so that a run that is stopped while it reads text can be resumed."""
+@contextlib.contextmanager
+def _keeping_config(config: PretrainConfig, *, is_new: bool) -> Iterator[None]:
+    """Write RUN/config.toml, so that --resume works while text is read; take it back on errors."""
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    new = out / ".config.toml.new"
-    new.write_text(format_config(config, "lmtool pretrain"), "utf-8")
-    new.replace(out / "config.toml")
+    if is_new:
+        write_config(config, "lmtool pretrain")
+    try:
+        yield
+    except LmtoolError:
+        if is_new:
+            (out / "config.toml").unlink()
+            with contextlib.suppress(OSError):  # not empty: others' files
+                out.rmdir()
+        raise

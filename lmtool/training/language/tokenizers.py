@@ -156,6 +156,17 @@ def _fast(tokenizer: Any, **special: str) -> Any:
     )
 
 
+def text_encoder(tokenizer: Any) -> Tokenizer:
+    """Return a copy that reads plain text whole: no control tokens, nothing cut off, no padding."""
+    from tokenizers import Tokenizer
+
+    encoder = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    encoder.no_truncation()
+    encoder.no_padding()
+    encoder.encode_special_tokens = True
+    return encoder
+
+
 def end_id(tokenizer: Any, objective: Objective, base: str) -> int:
     """Return the token that ends a text: the end of text, or for a masked model the separator.
 

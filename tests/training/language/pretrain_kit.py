@@ -1,7 +1,8 @@
 """A tiny text and a tiny run of pretraining, in a second or two.
 
-As a script it pretrains with a configuration, in one process or in several (torchrun), and kills
-itself after a step where one is given: python pretrain_kit.py CONFIG [STEP]
+As a script it pretrains with configurations one after the other, in one process or in several
+(torchrun), and kills itself after a step where one is given:
+python pretrain_kit.py CONFIG… [STEP]
 """
 
 from __future__ import annotations
@@ -70,11 +71,17 @@ def weights(run: Path) -> dict[str, bytes]:
     return {str(p.relative_to(run)): p.read_bytes() for p in sorted(run.rglob("*.safetensors"))}
 
 
+def main(arguments: list[str]) -> None:
+    """Pretrain with each configuration, and print each step."""
+    stop = int(arguments.pop()) if arguments[-1].isdigit() else 0
+    for name in arguments:
+        run = prepare_pretraining(convert_config(PretrainConfig, read_toml(Path(name))))
+        for step in run.train():
+            if run.is_main:
+                print(json.dumps([step.number, step.loss, step.scores]), flush=True)
+            if step.number == stop:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    told = convert_config(PretrainConfig, read_toml(Path(sys.argv[1])))
-    run = prepare_pretraining(told)
-    for step in run.train():
-        if run.is_main:
-            print(json.dumps([step.number, step.loss, step.scores]), flush=True)
-        if len(sys.argv) > 2 and step.number == int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
+    main(sys.argv[1:])
