@@ -1,0 +1,231 @@
+"""The commands `lmtool remember`, `lmtool recall` and `lmtool forget`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+import lmtool
+
+if TYPE_CHECKING:
+    from .recalling import Found
+    from .remembering import Embedder, Report
+    from .store import Store
+
+VARIABLE = "LMTOOL_MEMORY"
+SOME_FAILED = 3
+
+MemoryPath = Annotated[
+    Path | None,
+    typer.Option("--memory", help=f"File of the memory  [default: ${VARIABLE}, or yours]"),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or a plugin's.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("remember")(remember)
+    app.command("recall")(recall)
+    app.command("forget")(forget)
+
+
+def memory_path(path: Path | None) -> Path:
+    """Return the memory that is meant: the flag, the variable, or the user's own."""
+    if path is not None:
+        return path
+    if variable := os.environ.get(VARIABLE):
+        return Path(variable)
+    import platformdirs
+
+    return platformdirs.user_data_path("lmtool") / "memory.db"
+
+
+@contextlib.contextmanager
+def opened(path: Path | None, *, create: bool = False) -> Iterator[Store]:
+    """Open a memory; an error of the database is a DataError that names it."""
+    import sqlite3
+
+    from .store import Store
+
+    where = memory_path(path)
+    try:
+        store = Store(where, create=create)
+        try:
+            yield store
+        finally:
+            store.close()
+    except sqlite3.Error as error:
+        raise lmtool.DataError(f"{where}: {error}") from error
+
+
+def remember(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILES", help="Files, folders, globs, - for stdin."),
+    ] = None,
+    memory: MemoryPath = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Name or folder of a model of embed.")
+    ] = None,
+    input_format: Annotated[str | None, typer.Option(help="Format of the files.")] = None,
+    text_field: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
+    encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print what is remembered, and how many passages.")
+    ] = False,
+    device: Device = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")] = False,
+) -> int:
+    """Remember texts: cut them into passages that `lmtool recall` finds.
+
+    A file that is remembered already is read again only where it has changed, and only its new
+    passages are computed. What is stored stays stored, whenever the command is stopped.
+    """
+    if list_ and not files:
+        with opened(memory) as store:
+            for _, name, n_passages in store.sources():
+                print(f"{n_passages}\t{name}")
+        return 0
+    if not files:
+        raise lmtool.UsageError("nothing to remember", hint="lmtool remember notes/ report.txt")
+    from . import remembering
+
+    stdin = sys.stdin.buffer if sys.stdin is not None else None
+    options = lmtool.ReadOptions(text_field=text_field, whole_file=True, encoding=encoding)
+    inputs = list(remembering.inputs_of(files, input_format, stdin))  # before anything is made
+    with opened(memory, create=True) as store:
+        if model is not None and store.model:
+            remembering.embedder_of(store, model, device)  # says so where it is another
+        load = functools.partial(remembering.embedder_of, store, model, device)
+        is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        report = remembering.remember(
+            store, inputs, load, options, _progress if is_shown else lambda report: None
+        )
+    if not quiet:
+        print(("\r" if is_shown else "") + str(report), file=sys.stderr)
+    return SOME_FAILED if report.failed else 0
+
+
+def _progress(report: Report) -> None:
+    print(f"\r{report.added + report.kept:,} passages", end="", file=sys.stderr, flush=True)
+
+
+def recall(
+    question: Annotated[str, typer.Argument(help="What to look for.")],
+    memory: MemoryPath = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most passages to find.")] = 5,
+    mode: Annotated[
+        Literal["fused", "meaning", "words"],
+        typer.Option(help="By meaning, by words, or by both together."),
+    ] = "fused",
+    least: Annotated[
+        float | None,
+        typer.Option(min=-1, max=1, help="Least cosine of what is relevant  [default: 0.35]"),
+    ] = None,
+    extractive: Annotated[
+        bool, typer.Option("--extractive", help="Give the best sentence alone.")
+    ] = False,
+    answer: Annotated[
+        bool, typer.Option("--answer", help="Let a language model answer, with citations.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Language model of --answer.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of --answer.")] = 256,
+    format: Annotated[
+        str | None,
+        typer.Option(help="text or jsonl  [default: text on a terminal, else jsonl]"),
+    ] = None,
+    device: Device = "auto",
+) -> int:
+    """Find what is remembered, by meaning and by words; exit with 1 where nothing is relevant."""
+    from . import showing
+
+    kind = showing.check_format(format)
+    if not question.strip():
+        raise lmtool.UsageError("an empty question", hint='lmtool recall "who pays the rent?"')
+    if answer and extractive:
+        raise lmtool.UsageError("--answer with --extractive", hint="give one of them")
+    if answer != (model is not None):
+        raise lmtool.UsageError(
+            "--answer and --model go together", hint="lmtool models list shows the models"
+        )
+    from . import recalling
+
+    with opened(memory) as store:
+        embedder = _embedder(store, device) if mode != "words" or extractive else None
+        found = recalling.recall(
+            store, question, embedder, limit=limit, mode=mode,
+            least=recalling.LEAST_COSINE if least is None else least,
+        )  # fmt: skip
+    if not found:
+        raise lmtool.NegativeResult(f"{memory_path(memory)}: nothing relevant is remembered")
+    if answer and model is not None:
+        _answer(question, found, model, max_tokens, device, kind)
+        return 0
+    if extractive and embedder is not None:
+        best = recalling.best_sentence(question, found, embedder)
+        found = [best] if best else []
+    if kind == "jsonl":
+        showing.write_records([showing.record_of(item) for item in found])
+    else:
+        print(showing.show(found, question), end="")
+    return 0
+
+
+def _embedder(store: Store, device: str) -> Embedder:
+    if not store.model:
+        raise lmtool.NegativeResult(f"{store.path}: nothing is remembered")
+    from .remembering import embedder_of
+
+    return embedder_of(store, device=device)
+
+
+def _answer(
+    question: str, found: Sequence[Found], ref: str, max_tokens: int, device: str, kind: str
+) -> None:
+    """Print the answer of a language model."""
+    from lmtool.language import Sampling, load_language_model
+    from lmtool.settings import settings
+
+    from . import showing
+    from .answers import answer
+
+    model = load_language_model(ref, device=device, threads=settings().threads)
+    said = answer(question, found, model, Sampling(max_tokens=max_tokens))
+    if kind == "jsonl":
+        showing.write_records([showing.answer_record(question, said)])
+        return
+    print(showing.show_answer(said), end="")
+    if not said.cited:
+        print("(the answer cites no passage)", file=sys.stderr)
+
+
+def forget(
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", metavar="GLOB", help="File, folder or pattern, as often as needed."
+        ),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Forget everything.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: needed with --all.")] = False,
+    memory: MemoryPath = None,
+) -> None:
+    """Forget sources with all their passages; exit with 1 where none is remembered by that name."""
+    if all_ == bool(source):
+        raise lmtool.UsageError("name what to forget", hint='--source "notes/*.md", or --all --yes')
+    if all_ and not yes:
+        raise lmtool.UsageError("--all forgets everything", hint="say --yes too")
+    from .forgetting import forget as forget_sources
+
+    with opened(memory) as store:
+        n_sources, n_passages = forget_sources(store, None if all_ else source)
+    print(f"{n_sources:,} sources with {n_passages:,} passages forgotten", file=sys.stderr)

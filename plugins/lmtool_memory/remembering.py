@@ -1,0 +1,259 @@
+"""Taking texts in: files become passages, passages get vectors, only what is new is computed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import lmtool
+from lmtool.errors import UsageError
+
+from .locking import alone
+from .passages import Passage, cut_passages
+from .store import New, Store
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lmtool.inputs import Input
+
+BATCH: Final = 256
+"""Passages that are stored at once: what a kill can lose, and has to be computed again."""
+CUTTING: Final = "1"
+"""Changed whenever texts are cut in another way: then sources are read again."""
+PROSE: Final = (".md", ".markdown", ".rst", ".org", ".adoc", ".text")
+"""Suffixes that are read as plain text here."""
+log = logging.getLogger("lmtool")
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done: passages by their fate, sources, records that could not be read."""
+
+    added: int = 0
+    kept: int = 0
+    removed: int = 0
+    sources: int = 0
+    unchanged: int = 0
+    failed: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.added:,} passages added", f"{self.kept:,} kept", f"{self.removed:,} gone"]
+        same = f", {self.unchanged:,} unchanged" if self.unchanged else ""
+        return f"{self.sources:,} {'source' if self.sources == 1 else 'sources'}{same}: " + (
+            ", ".join(parts)
+        )
+
+
+class Embedder:
+    """Makes vectors with a model of embed; `ref` is the name or folder that it was loaded by."""
+
+    def __init__(self, ref: str | None = None, device: str = "auto") -> None:
+        from lmtool.models import load_encoder
+        from lmtool.settings import settings
+
+        self.model = load_encoder(ref, task_name="embed", device=device, threads=settings().threads)
+        self.name = self.model.name
+        is_folder = ref is not None and os.path.isdir(ref)
+        self.ref = os.path.abspath(str(ref)) if is_folder else (ref or self.name.split()[0])
+        self.language: str = self.model.encoder.encoding.language
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[Any]:
+        """Return the vectors of texts, float32 (texts, size), of length 1, or 0 without words."""
+        import numpy as np
+
+        documents = (lmtool.Document(text=text) for text in texts)
+        found = [document.layer("embedding") for document in self.model.pipe(documents)]
+        return np.asarray(found, np.float32)
+
+
+def embedder_of(store: Store, ref: str | None = None, device: str = "auto") -> Embedder:
+    """Return the model that made the memory, or for a new one `ref`; UsageError for another."""
+    embedder = Embedder(ref or store.ref or None, device)
+    if store.model and embedder.name != store.model:
+        raise UsageError(
+            f"{store.path}: a memory of the model {store.model!r}, and this is {embedder.name!r}",
+            hint="vectors of two models do not compare: use that model, or another memory "
+            "(--memory PATH), or lmtool forget --all and remember the texts again",
+        )
+    return embedder
+
+
+def remember(
+    store: Store,
+    inputs: Iterable[Input],
+    load: Callable[[], Embedder],
+    options: lmtool.ReadOptions,
+    on_stored: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Add inputs to a memory; `on_stored` sees how far it is after each batch.
+
+    The model is loaded, by `load`, when a source has changed.
+
+    What is known of a source already, by the hash of the passage, is not computed again, and
+    what its text does not hold any more is forgotten. A batch is stored whole or not at all.
+    """
+    load = functools.cache(load)
+    batch = _Batch(store, load, on_stored)
+    seen: set[str] = set()
+    with alone(store.path):
+        for item in inputs:
+            name = source_name(item.source.name)
+            if name in seen:
+                continue
+            seen.add(name)
+            batch.report.sources += 1
+            digest = _digest(item, options)
+            if digest and store.source_hash(name) == digest:
+                batch.report.unchanged += 1
+                continue
+            language = load().language
+            has_lines = options.whole_file and item.reader.name == "txt"
+            with store.writing():
+                source, generation = store.begin_source(name, has_lines=has_lines)
+            n_failed = batch.report.failed
+            for passage in _passages(item, options, language, batch.report):
+                key = hashlib.sha256(passage.text.encode("utf-8", "surrogatepass")).digest()[:16]
+                batch.add(New(source, generation, key, passage))
+            is_whole = n_failed == batch.report.failed
+            batch.end(source, generation, digest if is_whole else None)
+        batch.flush()
+    return batch.report
+
+
+class _Batch:
+    """Passages that wait to be stored, of several sources where these are short."""
+
+    def __init__(
+        self, store: Store, load: Callable[[], Embedder], on_stored: Callable[[Report], None]
+    ) -> None:
+        self.report = Report()
+        self._store, self._load, self._on_stored = store, load, on_stored
+        self._waiting: list[New] = []
+        self._ends: list[tuple[int, int, bytes | None]] = []
+
+    def add(self, new: New) -> None:
+        self._waiting.append(new)
+        if len(self._waiting) >= BATCH:
+            self.flush()
+
+    def end(self, source: int, generation: int, digest: bytes | None) -> None:
+        self._ends.append((source, generation, digest))
+        if len(self._ends) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what waits."""
+        if not self._waiting and not self._ends:
+            return
+        known = [new for new in self._waiting if new.generation > 1]
+        kept: set[int] = set()
+        if known:
+            with self._store.writing():
+                kept = {id(new) for new in known if self._store.keep(new)}
+        fresh = [new for new in self._waiting if id(new) not in kept]
+        vectors = self._load()([new.passage.text for new in fresh]) if fresh else None
+        with self._store.writing():
+            if vectors is not None:
+                if not self._store.model:
+                    embedder = self._load()
+                    self._store.set_model(embedder.name, embedder.ref, vectors.shape[1])
+                self._store.add(fresh, vectors)
+            for source, generation, digest in self._ends:
+                self.report.removed += self._store.end_source(source, generation, digest)
+        self.report.added += len(fresh)
+        self.report.kept += len(kept)
+        self._waiting, self._ends = [], []
+        self._on_stored(self.report)
+
+
+def _passages(
+    item: Input, options: lmtool.ReadOptions, language: str, report: Report
+) -> Iterator[Passage]:
+    """Yield the passages of all records; those that cannot be read are said in the log."""
+    reader = item.reader
+    for record in reader.read(item.source, options):
+        if isinstance(record, lmtool.BadRecord):
+            report.failed += 1
+            log.warning("%s", record.message)
+            continue
+        is_file = options.whole_file and reader.name == "txt"
+        yield from cut_passages(record.text, language, None if is_file else reader.line or None)
+
+
+def _digest(item: Input, options: lmtool.ReadOptions) -> bytes | None:
+    """Return a hash of a source and of how it is read; None where it cannot be read twice."""
+    if item.source.name.startswith("<"):
+        return None
+    digest = hashlib.sha256(repr((CUTTING, item.reader.name, options)).encode())
+    try:
+        with item.source.open() as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except (lmtool.DataError, OSError):
+        return None  # reading it says why
+    return digest.digest()
+
+
+def source_name(name: str) -> str:
+    """Return the name of a source in the memory: its whole path, so that it holds anywhere."""
+    return name if name.startswith("<") else os.path.abspath(name)
+
+
+# ── inputs ───────────────────────────────────────────────────────────────────────────────────
+
+
+def inputs_of(
+    files: Sequence[str], input_format: str | None = None, stdin: BinaryIO | None = None
+) -> Iterator[Input]:
+    """Yield the inputs that arguments mean, as all commands read them, and prose as text.
+
+    A folder gives its files with a known suffix, and those of PROSE, without hidden ones.
+    """
+    import glob
+
+    from lmtool.inputs import expand_inputs
+
+    for name in files:
+        if input_format is None and os.path.isdir(name):
+            yield from _folder(name)
+        elif input_format is None and os.path.isfile(name) and _is_prose(name):
+            yield from expand_inputs([name], "txt")
+        elif input_format is None and not os.path.exists(name) and glob.has_magic(name):
+            if not (found := sorted(glob.glob(name, recursive=True))):
+                expand_inputs([name])  # says that nothing matches
+            yield from inputs_of(found)
+        else:
+            yield from expand_inputs([name], input_format, stdin)
+
+
+def _folder(name: str) -> Iterator[Input]:
+    from lmtool.formats import has_reader
+    from lmtool.inputs import expand_inputs
+
+    n_found = n_skipped = 0
+    for folder, folders, names in os.walk(name):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for base in sorted(n for n in names if not n.startswith(".")):
+            path = os.path.join(folder, base)
+            if _is_prose(base) or has_reader(base):
+                n_found += 1
+                yield from expand_inputs([path], "txt" if _is_prose(base) else None)
+            else:
+                n_skipped += 1
+    if not n_found:
+        raise UsageError(
+            f"{name}: no file in this folder has a suffix that names a format",
+            hint="name the format with --input-format to read all of its files",
+        )
+    if n_skipped:
+        log.warning("%s: %d files skipped: no known format", name, n_skipped)
+
+
+def _is_prose(name: str) -> bool:
+    return name.lower().endswith(PROSE)

@@ -1,0 +1,172 @@
+"""Names: which mentions mean the same, and where else in a text they stand.
+
+Pure functions; a mention is (start, end, label), half-open in characters.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+KIND_BY_LABEL: Final = {
+    "PERSON": "PER", "PERS": "PER", "ORGANIZATION": "ORG", "ORGANISATION": "ORG",
+    "LOCATION": "LOC", "GPE": "LOC", "PLACE": "LOC", "FAC": "LOC",
+}  # fmt: skip
+"""The kinds of labels that other models use."""
+NAMED: Final = ("PER", "ORG", "LOC")
+
+_TITLE: Final = re.compile(
+    r"^(?:(?:mr|mrs|ms|miss|dr|prof|professor|sir|lady|lord|president|senator)\b\.?\s+)+"
+)
+_POSSESSIVE: Final = re.compile(r"['’]s?$")
+
+
+def kind_of(label: str) -> str:
+    """Return the kind that masks of an entity with this label have."""
+    return KIND_BY_LABEL.get(label.upper(), label.upper())
+
+
+def normal(kind: str, text: str) -> str:
+    """Return what two mentions of the same thing share: without case, spacing and punctuation."""
+    if kind in ("PHONE", "CARD", "ACCOUNT"):
+        return "".join(char for char in text if char.isalnum() or char == "+").upper()
+    if kind == "MASK":
+        return text
+    text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    if kind in ("URL", "EMAIL", "IP"):
+        return text
+    text = _POSSESSIVE.sub("", text)
+    return (_TITLE.sub("", text) if kind == "PER" else text) or text
+
+
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a mention without what a model took along: punctuation, quotes, "of" at its end."""
+    tail = _TAIL.search(text, start, end)
+    if tail and tail.start() > start and not _SHORTENED.search(text, start, end):
+        end = tail.start()
+    while start < end and not text[start].isalnum():
+        start += 1
+    return start, end
+
+
+_TAIL: Final = re.compile(
+    r"(?:[\s.,;:!?\"'“”‘’()\[\]<>-]|\s(?:of|in|at|on|and|or|for|the|to|by|with))+$"
+)
+_SHORTENED: Final = re.compile(r"(?:\b(?:\w|Inc|Corp|Ltd|Co|Jr|Sr|St|Bros|Mt)|\w\.\w)\.$")
+
+
+def full_names(names: Collection[str]) -> dict[str, str]:
+    """Return the longer name of each shorter one, where just one of these names can be meant.
+
+    Of normal names of persons: "cook" and "tim" mean "tim cook", unless another Cook or Tim is
+    among them.
+    """
+    longer: dict[tuple[str, ...], set[str]] = {}
+    for name in names:
+        words = tuple(name.split())
+        for n in range(1, len(words)):
+            for part in (words[:n], words[-n:]):
+                longer.setdefault(part, set()).add(name)
+    longest = {name for name in names if tuple(name.split()) not in longer}
+    able = {name: longer.get(tuple(name.split()), set()) & longest for name in names}
+    return {name: next(iter(full)) for name, full in able.items() if len(full) == 1}
+
+
+def repeated(
+    texts: Sequence[str], mentions: Iterable[tuple[str, str]]
+) -> list[list[tuple[int, int, str]]]:
+    """Return where the mentions (text, kind) of a document stand in each of its texts.
+
+    A model may find a name once and miss it elsewhere. A single word counts as a name everywhere
+    only where it has a capital and the document has it nowhere in small letters.
+    """
+    kinds: dict[str, str] = {}
+    for text, kind in mentions:
+        kinds.setdefault(text, kind)
+    small = {word for text in texts for word in re.findall(r"\w+", text) if word.islower()}
+    wanted = sorted((text for text in kinds if _is_telling(text, small)), key=len, reverse=True)
+    by_first: dict[str, list[str]] = {}
+    unspaced = []
+    for name in wanted:
+        first = _WORD.match(name)
+        if first:
+            by_first.setdefault(first[0], []).append(name)
+        else:
+            unspaced.append(name)
+    return [
+        [(start, end, kinds[text[start:end]]) for start, end in _places(text, by_first, unspaced)]
+        for text in texts
+    ]
+
+
+_WORD: Final = re.compile(r"[A-Za-zÀ-ɏ0-9]+")
+
+
+def _places(
+    text: str, by_first: Mapping[str, Sequence[str]], unspaced: Sequence[str]
+) -> Iterator[tuple[int, int]]:
+    """Yield where names stand: those known by their first word, and those of unspaced scripts."""
+    for word in _WORD.finditer(text) if by_first else ():
+        for name in by_first.get(word[0], ()):
+            end = word.start() + len(name)
+            if text.startswith(name, word.start()) and not _WORD.match(text[end - 1 : end + 1], 1):
+                yield word.start(), end
+                break
+    for name in unspaced:
+        start = text.find(name)
+        while start >= 0:
+            yield start, start + len(name)
+            start = text.find(name, start + len(name))
+
+
+def surnames(mentions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the last words of the names of persons among mentions (text, kind)."""
+    words = (text.split() for text, kind in mentions if kind == "PER")
+    return [(of[-1], "PER") for of in words if len(of) > 1 and of[-1].isalpha()]
+
+
+def _is_telling(text: str, small: Collection[str]) -> bool:
+    """Whether a mention is a name wherever it stands."""
+    words = re.findall(r"\w+", text)
+    if len(text) < 3 or not any(char.isupper() for char in text):
+        return len(text) > 1 and not text.isascii() and bool(words)  # scripts without capitals
+    return len(words) > 1 or (len(words) == 1 and words[0].lower() not in small)
+
+
+def without_overlaps(
+    spans: Iterable[tuple[int, int, str]], text: str
+) -> list[tuple[int, int, str]]:
+    """Return spans of which none overlaps another, in order; the first given win.
+
+    What a later one covers beside an earlier one stays covered, where it has a letter or digit:
+    nothing that somebody found may show.
+    """
+    is_taken = bytearray(len(text))
+    kept: list[tuple[int, int, str]] = []
+    for start, end, kind in spans:
+        for a, b in _free(is_taken, start, end):
+            if (a, b) != (start, end):
+                while a < b and not text[a].isalnum():
+                    a += 1
+                while a < b and not text[b - 1].isalnum():
+                    b -= 1
+            if a < b:
+                is_taken[a:b] = b"\1" * (b - a)
+                kept.append((a, b, kind))
+    return sorted(kept)
+
+
+def _free(is_taken: bytearray, start: int, end: int) -> list[tuple[int, int]]:
+    """Return the stretches from start to end that nobody has taken."""
+    found = []
+    while start < end:
+        first = is_taken.find(0, start, end)
+        if first < 0:
+            break
+        last = is_taken.find(1, first, end)
+        last = end if last < 0 else last
+        found.append((first, last))
+        start = last
+    return found

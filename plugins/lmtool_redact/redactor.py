@@ -1,0 +1,267 @@
+"""Models that rewrite documents: one masks, the other puts the originals back."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import lmtool
+from lmtool.documents import LAYERS, Coverage
+
+from .fields import has_offsets, map_texts, texts_of
+from .keys import KeyFile, read_key
+from .masks import Masks, Style, restore
+from .names import NAMED, full_names, kind_of, normal, repeated, surnames, trimmed, without_overlaps
+from .patterns import KINDS, find
+from .task import RedactOptions, RedactTask
+
+LAYER: Final = "redactions"
+KEPT_LAYERS: Final = ("labels", "coverage")
+"""The layers of the core that hold neither offsets nor words of the text."""
+
+log = logging.getLogger("lmtool")
+Span = tuple[int, int, str]
+
+
+def redact_model(model: lmtool.Model, options: RedactOptions) -> lmtool.Model:
+    """Return the model for these options, on a model of extract."""
+    if options.restore:
+        return RestoreModel(model, options)
+    return RedactModel(model, options)
+
+
+class _Rewriter(lmtool.Model):
+    """A model that rewrites texts: `model` is the one of extract whose graphs it has."""
+
+    def __init__(self, model: lmtool.Model, options: RedactOptions, name: str) -> None:
+        super().__init__(
+            RedactTask(model.labels, model.task.form),
+            model.encoder,
+            model.backbone,
+            model.graphs,
+            name=name,
+            options=options,
+            batch_tokens=model.batch_tokens,
+            threads=model.threads,
+        )
+        self._noted: set[str] = set()
+
+    def _note_once(self, about: str, message: str, *arguments: object) -> None:
+        if about not in self._noted:
+            self._noted.add(about)
+            log.warning(message, *arguments)
+
+    def _texts(self, document: lmtool.Document) -> list[str]:
+        """Return the texts of a document that are rewritten: its own, its pair, its fields."""
+        found = [document.text] + ([] if document.pair is None else [document.pair])
+        for name in self.options.fields:
+            found += texts_of(_field(document, name))
+        return found
+
+    def _rewritten(
+        self,
+        document: lmtool.Document,
+        texts: Sequence[str],
+        layers: dict[str, Any],
+        coverage: Coverage | None = None,
+    ) -> lmtool.Document:
+        """Return a document with these in place of `_texts`, without what they make stale."""
+        left = iter(texts)
+        text = next(left)
+        pair = None if document.pair is None else next(left)
+        fields: dict[str, Any] = {}
+        changed = {n: map_texts(_field(document, n), left) for n in self.options.fields}
+        stale = [name for name in LAYERS if name not in KEPT_LAYERS and document.layer(name)]
+        for name, value in document.fields.items():
+            if name not in changed and (name == LAYER or has_offsets(value)):
+                stale += [name] if name != LAYER else []
+            else:
+                fields[name] = changed.get(name, value)
+        for name in stale:
+            self._note_once(
+                name,
+                "the layer %s is left out: it fits the text as it was, not as it is written",
+                name,
+            )
+        return lmtool.Document(
+            text=text,
+            id=changed.get("id", document.id),
+            pair=pair,
+            fields={**fields, **layers},
+            labels=document.labels,
+            coverage=coverage,
+        )
+
+
+class RedactModel(_Rewriter):
+    """Masks names and identifiers; what it has masked keeps its mask as long as it lives."""
+
+    def __init__(self, model: lmtool.Model, options: RedactOptions) -> None:
+        style = Style(options.mask)
+        if options.key is not None and not style.is_reversible:
+            raise lmtool.UsageError(
+                f"--mask {options.mask!r} cannot be undone by a key",
+                hint="it needs {n}, and a sign at its beginning and at its end that stands "
+                'nowhere else in it, as "[{kind}-{n}]" or "<{n}>"',
+            )
+        self.kinds = _kinds(model.labels.get("entities", ()), options)
+        self._key = KeyFile(options.key, style) if options.key is not None else None
+        self._masks = self._key.masks if self._key else Masks(style)
+        name = f"{model.name} as redact"
+        if self._key is None and style.is_numbered:  # so that --resume is refused: see docs
+            name += f", numbers of this run alone ({secrets.token_hex(4)}), --key FILE keeps them"
+        super().__init__(model, options, name)
+        limited = model.task.limit(model.options, ["entities"])
+        self._finder = model.with_task(model.task, limited)
+        self._needs_names = bool(self.kinds - set(KINDS))
+
+    def annotate(self, documents: Sequence[lmtool.Document]) -> list[lmtool.Document]:
+        """Return the documents masked, after the key file says what their masks stand for."""
+        masked = [
+            self._mask(document, texts, names, coverage)
+            for document, texts, names, coverage in self._find_names(documents)
+        ]
+        if self._key is not None:
+            self._key.save()
+        return masked
+
+    def _find_names(
+        self, documents: Sequence[lmtool.Document]
+    ) -> Iterable[tuple[lmtool.Document, list[str], list[list[Span]], Coverage | None]]:
+        """Yield each document, its texts, the names in each, and what was read of the first."""
+        texts = [self._texts(document) for document in documents]
+        flat = [lmtool.Document(text=text) for of in texts for text in of]
+        found = iter(self._finder.annotate(flat) if self._needs_names else flat)
+        for document, of in zip(documents, texts, strict=True):
+            read = [next(found) for _ in of]
+            names = [
+                [
+                    (*trimmed(text, e.start, e.end), kind_of(e.label))
+                    for e in one.entities or ()
+                    if e.score is None or e.score >= self.options.threshold
+                ]
+                for text, one in zip(of, read, strict=True)
+            ]
+            given = document.entities or ()
+            names[0] = [*((e.start, e.end, kind_of(e.label)) for e in given), *names[0]]
+            wanted = [[span for span in spans if span[2] in self.kinds] for spans in names]
+            yield document, of, wanted, read[0].coverage
+
+    def _mask(
+        self,
+        document: lmtool.Document,
+        texts: list[str],
+        names: list[list[Span]],
+        coverage: Coverage | None,
+    ) -> lmtool.Document:
+        spans = self._spans(texts, names)
+        persons = {
+            normal(kind, text[start:end])
+            for text, of in zip(texts, spans, strict=True)
+            for start, end, kind in of
+            if kind == "PER"
+        }
+        full = full_names(persons)
+        masked, first = [], []
+        for number, (text, of) in enumerate(zip(texts, spans, strict=True)):
+            pieces, at, length = [], 0, 0
+            for start, end, kind in of:
+                name = normal(kind, text[start:end])
+                name = full.get(name, name) if kind == "PER" else name
+                mask = self._masks.mask(kind, name, text[start:end])
+                pieces += [text[at:start], mask]
+                length += start - at + len(mask)
+                if number == 0:
+                    where = {"start": length - len(mask), "end": length}
+                    first.append({**where, "text": mask, "kind": kind})
+                at = end
+            masked.append("".join([*pieces, text[at:]]))
+        self._warn_of_fields(document)
+        return self._rewritten(document, masked, {LAYER: first}, coverage)
+
+    def _spans(self, texts: Sequence[str], names: list[list[Span]]) -> list[list[Span]]:
+        """Return what is masked in each text: what looks like a mask, identifiers, names."""
+        mentions = [
+            (text[start:end], kind)
+            for text, of in zip(texts, names, strict=True)
+            for start, end, kind in of
+        ]
+        again = repeated(texts, [*mentions, *surnames(mentions)])
+        spans = []
+        for text, of, more in zip(texts, names, again, strict=True):
+            like = [(start, end, "MASK") for start, end in self._masks.style.find(text)]
+            formed = [(f.start, f.end, f.kind) for f in find(text) if f.kind in self.kinds]
+            spans.append(without_overlaps([*like, *formed, *of, *more], text))
+        return spans
+
+    def _warn_of_fields(self, document: lmtool.Document) -> None:
+        passed = [
+            name
+            for name, value in document.fields.items()
+            if name not in self.options.fields
+            and name != LAYER
+            and not has_offsets(value)
+            and any(texts_of(value))
+        ]
+        if isinstance(document.id, str) and document.id and "id" not in self.options.fields:
+            passed.append("id")
+        for name in passed:
+            self._note_once(
+                f"field {name}",
+                "the field %s has text and is passed on as it is; --fields %s masks it too",
+                name,
+                name,
+            )
+
+
+class RestoreModel(_Rewriter):
+    """Puts the originals of a key file back."""
+
+    def __init__(self, model: lmtool.Model, options: RedactOptions) -> None:
+        if options.key is None:
+            raise lmtool.UsageError(
+                "--restore without a key: the masks alone do not say what they stand for",
+                hint="name the file that was written with --key",
+            )
+        key = read_key(options.key)
+        if key is None:
+            raise lmtool.UsageError(
+                f"--key {options.key}: no such file", hint="name the file written with --key"
+            )
+        self._style, self._entries = Style(key.mask), key.masks
+        super().__init__(model, options, f"{model.name} as restore")
+
+    def annotate(self, documents: Sequence[lmtool.Document]) -> list[lmtool.Document]:
+        """Return the documents with the originals in place of the masks."""
+        return [self._restored(document) for document in documents]
+
+    def _restored(self, document: lmtool.Document) -> lmtool.Document:
+        texts = []
+        for text in self._texts(document):
+            original, unknown = restore(text, self._style, self._entries)
+            texts.append(original)
+            for mask in unknown:
+                self._note_once(
+                    "unknown", "%s is not in the key, and stays (as do others like it)", mask
+                )
+        return self._rewritten(document, texts, {})
+
+
+def _field(document: lmtool.Document, name: str) -> Any:
+    return document.id if name == "id" else document.fields.get(name)
+
+
+def _kinds(labels: Iterable[str], options: RedactOptions) -> set[str]:
+    """Return the kinds to mask; UsageError for one that neither model nor patterns know."""
+    of_model = {kind_of(label) for label in labels}
+    known = [*NAMED, *sorted(of_model - set(NAMED) - set(KINDS)), *KINDS]
+    for name, given in (("only", options.only), ("keep", options.keep)):
+        for kind in given:
+            if kind.upper() not in known:
+                raise lmtool.UsageError(
+                    f"--{name}: unknown kind {kind!r}", hint=f"kinds are: {', '.join(known)}"
+                )
+    wanted = {kind.upper() for kind in options.only} or {*NAMED, *KINDS}
+    return wanted - {kind.upper() for kind in options.keep}

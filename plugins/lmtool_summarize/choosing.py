@@ -1,0 +1,109 @@
+"""From scored sentences to a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmtool.documents import Summary
+
+from .selecting import Room, select
+from .words import tokens_of, words_of
+
+if TYPE_CHECKING:
+    from lmtool.tasks import Part
+
+    from .task import SummarizeOptions
+
+DEFAULT_SENTENCES = 3
+FEWEST_WORDS = 4
+"""Shorter sentences, such as headings, are taken only where nothing else is left."""
+
+QUERY = 0.9
+"""What the likeness to the query counts, of 1 in all."""
+
+WORDS = 3.0
+"""What the words of the query count beside its meaning: a sentence with all of them gets as much
+as one whose cosine is this many standard deviations higher."""
+
+
+def summary_of(
+    text: str,
+    parts: Sequence[Part],
+    options: SummarizeOptions,
+    query: Sequence[float] | None = None,
+) -> Summary:
+    """Return the summary of a text from its scored sentences, in the order of the text."""
+    spans = [(part.start + a, part.start + b) for part in parts for a, b in part.value.spans]
+    if not spans:
+        return Summary("", [])
+    values = [part.value for part in parts if part.value.spans]
+    scores = np.concatenate([value.scores for value in values])
+    vectors = np.concatenate([value.vectors for value in values])  # float16 (sentences, width)
+    n_words = [len(words_of(text[start:end])) for start, end in spans]
+    middle = vectors.mean(0, dtype=np.float32)  # what all sentences share says nothing of one
+    centred = unit(vectors - middle)
+    worth = standard(scores)
+    if query is not None:
+        asked = unit(np.asarray(query, np.float32)[None] - middle)[0]
+        likeness = standard(centred @ asked) + WORDS * shared_words(text, spans, options.query)
+        worth = (1 - QUERY) * worth + QUERY * likeness
+    is_short = np.array(n_words) < FEWEST_WORDS
+    if not is_short.all():
+        worth[is_short] = worth[~is_short].min() - 1
+    room = Room(
+        n_words,
+        sentences=options.sentences,
+        ratio=options.ratio,
+        words=options.words,
+        default=DEFAULT_SENTENCES,
+    )
+    chosen = sorted(select(worth, centred, room, diversity=options.diversity))
+    return joined(text, [spans[number] for number in chosen])
+
+
+def shared_words(text: str, spans: Sequence[tuple[int, int]], query: str) -> NDArray[np.float64]:
+    """Return the share of the query's words that each sentence has, rare ones counting more."""
+    wanted = sorted(set(tokens_of(query)))
+    has = np.zeros((len(spans), len(wanted)))
+    for number, (start, end) in enumerate(spans):
+        words = set(tokens_of(text[start:end]))
+        has[number] = [word in words for word in wanted]
+    n_having = has.sum(0)  # words that no sentence has, or each, tell none from another
+    weights = np.where(n_having > 0, np.log(len(spans) / np.maximum(n_having, 1)), 0.0)
+    found: NDArray[np.float64] = has @ weights / max(float(weights.sum()), 1e-9)
+    return found
+
+
+def joined(text: str, spans: Sequence[tuple[int, int]]) -> Summary:
+    """Return the summary of these sentences; line ends inside of one become spaces."""
+    pieces = [" ".join(text[start:end].split()) for start, end in spans]
+    summary = ""
+    for piece in pieces:
+        is_spaced = bool(summary) and not (_is_wide(summary[-1]) or _is_wide(piece[0]))
+        summary += f"{' ' if is_spaced else ''}{piece}"
+    return Summary(summary, list(spans))
+
+
+def _is_wide(character: str) -> bool:
+    """Whether a character is of a script that is written without spaces."""
+    import unicodedata
+
+    return unicodedata.east_asian_width(character) in "WF"
+
+
+def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Return rows of the length 1, float32; zeros stay."""
+    rows = vectors.astype(np.float32)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    return rows
+
+
+def standard(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return values with the mean 0 and the spread 1."""
+    values = values.astype(np.float64)
+    found: NDArray[np.float64] = (values - values.mean()) / max(float(values.std()), 1e-6)
+    return found

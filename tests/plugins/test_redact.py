@@ -1,0 +1,220 @@
+"""The command redact and its model: what is masked, what stays, and the way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmtool
+from lmtool import Document
+from lmtool.testing import run_cli
+
+TEXT = "Tim Cook met Angela Merkel in Berlin . Cook met a@b.org"
+MASKED = "[PER-1] met [PER-2] in [LOC-1] . [PER-1] met [EMAIL-1]"
+
+
+def redact(bundle: Path, **options: Any) -> lmtool.Model:
+    model = lmtool.load(bundle, task_name="redact", device="cpu", **options)
+    assert isinstance(model, lmtool.Model)
+    return model
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_names_and_identifiers_are_masked(tiny_bundle: Path) -> None:
+    document = redact(tiny_bundle)(TEXT)
+    assert document.text == MASKED
+    spans = document.layer("redactions")
+    assert [span["kind"] for span in spans] == ["PER", "PER", "LOC", "PER", "EMAIL"]
+    assert all(document.text[s["start"] : s["end"]] == s["text"] for s in spans)
+    assert document.entities is None
+    assert document.coverage is not None
+    assert document.coverage.read == len(TEXT)
+
+
+def test_one_mask_across_documents(tiny_bundle: Path) -> None:
+    model = redact(tiny_bundle)
+    texts = ["Angela met Tim", "Tim  Cook met Tim", "Tim Cook met A@B.org", "a@b.org"]
+    assert [document.text for document in model.pipe(texts)] == [
+        "[PER-1] met [PER-2]",
+        "[PER-3] met [PER-3]",
+        "[PER-3] met [EMAIL-1]",
+        "[EMAIL-1]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"only": ("per", "EMAIL")}, MASKED.replace("[LOC-1]", "Berlin")),
+        ({"keep": ("PER", "LOC")}, TEXT.replace("a@b.org", "[EMAIL-1]")),
+        ({"only": ("EMAIL",)}, TEXT.replace("a@b.org", "[EMAIL-1]")),
+        ({"only": ("PER",), "keep": ("PER",)}, TEXT),
+        ({"mask": "█"}, "█ met █ in █ . █ met █"),
+        ({"mask": "<{kind}>"}, "<PER> met <PER> in <LOC> . <PER> met <EMAIL>"),
+        ({"threshold": 1.0}, TEXT.replace("a@b.org", "[EMAIL-1]")),
+    ],
+)
+def test_options(options: dict[str, Any], wanted: str, tiny_bundle: Path) -> None:
+    assert redact(tiny_bundle, **options)(TEXT).text == wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"only": ("PRE",)}, "--only: unknown kind 'PRE'"),
+        ({"keep": ("x",)}, "--keep: unknown kind 'x'"),
+        ({"restore": True}, "--restore without a key"),
+        ({"restore": True, "key": "nowhere.json"}, "no such file"),
+        ({"mask": "<{kind}>", "key": "key.json"}, "cannot be undone by a key"),
+    ],
+)
+def test_what_cannot_be(options: dict[str, Any], message: str, tiny_bundle: Path) -> None:
+    with pytest.raises(lmtool.UsageError, match=message):
+        redact(tiny_bundle, **options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        "Tim Cook met [PER-1] and [PER-1.2] in [[LOC-1]] . Cook",
+        "[PER-Tim-1] [PER-1Tim] [Tim][PER-1][EMAIL-1a@b.org]",
+        "\ufeffTim\r\nCook\t\x00 a@b.org\u2028李明",
+        "",
+        "[" * 50 + "PER-1" + "]" * 50,
+    ],
+)
+def test_there_and_back(text: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key.json"
+    masked = redact(tiny_bundle, key=key)(Document(text=text, pair=text[::-1]))
+    for hidden in ("a@b.org", "Tim Cook", "Berlin"):
+        assert hidden not in masked.text
+    (restored,) = redact(tiny_bundle, key=key, restore=True).annotate([masked])
+    assert (restored.text, restored.pair) == (text, text[::-1])
+    assert restored.layer("redactions") is None
+
+
+def test_layers_that_do_not_fit_any_more_are_left_out(tiny_bundle: Path, tmp_path: Path) -> None:
+    record = {
+        "text": "Zoe met Tim",
+        "entities": [{"start": 0, "end": 3, "label": "PER"}],
+        "frames": [{"predicate": {"start": 4, "end": 7}, "sense": None, "arguments": []}],
+        "labels": {"topic": [{"label": "news"}]},
+        "shouts": [{"start": 0, "end": 3, "text": "Zoe", "label": "x"}],
+        "file": "tim.txt",
+        "n": 3,
+    }
+    result = run_cli("redact", "-m", tiny_bundle, "-", stdin=json.dumps(record))
+    assert result.exit_code == 0
+    (found,) = records(result.stdout)
+    assert found["text"] == "[PER-1] met [PER-2]"  # what the record says is masked, too
+    assert set(found) == {"text", "labels", "file", "n", "redactions", "coverage"}
+    assert "Zoe" not in result.stdout
+    for name in ("entities", "frames", "shouts"):
+        assert result.stderr.count(f"the layer {name} is left out") == 1
+    assert "the field file has text and is passed on as it is; --fields file" in result.stderr
+
+
+def test_fields_are_masked_and_restored(tiny_bundle: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key.json"
+    record = {
+        "id": "Tim",
+        "text": "met Tim Cook",
+        "pair": "Cook",
+        "title": "Tim Cook in Berlin",
+        "messages": [{"role": "user", "content": "Angela met a@b.org"}],
+    }
+    flags = ["-m", tiny_bundle, "--fields", "title,messages,id,none", "--key", key]
+    result = run_cli("redact", *flags, "-", stdin=json.dumps(record))
+    assert (result.exit_code, result.stderr) == (0, "")
+    (found,) = records(result.stdout)
+    assert found["title"] == "[PER-1] in [LOC-1]"
+    assert found["pair"] == "[PER-1.2]"
+    assert found["messages"] == [{"role": "user", "content": "[PER-2] met [EMAIL-1]"}]
+    assert found["id"] == "[PER-1.3]"
+    back = run_cli("redact", "--restore", *flags, "-", stdin=result.stdout)
+    assert records(back.stdout) == [record]
+
+
+def test_the_way_back_in_the_shell(tiny_bundle: Path, tmp_path: Path) -> None:
+    text = f"{TEXT}\n\tTim [PER-1] \nnothing\n"
+    file, key, out = (tmp_path / name for name in ("a.txt", "key.json", "out.txt"))
+    file.write_text(text, "utf-8")
+    flags = ["-m", tiny_bundle, "--key", key, "--format", "txt", "-q"]
+    assert run_cli("redact", file, *flags, "-o", out).exit_code == 0
+    assert "Tim" not in out.read_text("utf-8")
+    assert run_cli("redact", "--restore", out, *flags).stdout == text
+
+
+def test_a_mask_that_the_key_does_not_have(tiny_bundle: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key.json"
+    redact(tiny_bundle, key=key)("Tim")
+    flags = ["-m", tiny_bundle, "--key", key, "--restore", "-f", "txt"]
+    result = run_cli("redact", *flags, "--text", "[PER-1] [PER-9] [PER-8]")
+    assert result.stdout == "Tim [PER-9] [PER-8]\n"
+    assert result.stderr.count("is not in the key") == 1
+
+
+def test_resuming_needs_a_key(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Without one, the numbers of the first half are lost: another name would get them again."""
+    file, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
+    file.write_text("Tim\n", "utf-8")
+    run = ["redact", "-m", tiny_bundle, file, "-o", out, "-q"]
+    assert run_cli(*run).exit_code == 0
+    out.rename(tmp_path / "out.jsonl.partial")
+    (tmp_path / "out.jsonl.progress").write_text("{}", "utf-8")
+    result = run_cli(*run, "--resume")
+    assert result.exit_code == 2
+    assert "numbers of this run alone" in result.stderr
+    assert "--key FILE keeps them" in result.stderr
+
+
+MASK = re.compile(r"\[EMAIL-[0-9.]+\]")
+
+
+def test_a_mask_is_in_the_key_before_it_is_in_the_output(tiny_bundle: Path, tmp_path: Path) -> None:
+    file, out, key = (tmp_path / name for name in ("a.txt", "out.jsonl", "key.json"))
+    file.write_text("".join(f"Tim met u{n}@b.org\n" for n in range(2_500)), "utf-8")
+    flags = ["-m", tiny_bundle, file, "-o", out, "--key", key, "--only", "EMAIL", "--resume", "-q"]
+    command = [sys.executable, "-m", "lmtool.cli.main", "redact", *map(str, flags)]
+    partial = tmp_path / "out.jsonl.partial"
+    process = subprocess.Popen(command, env={**os.environ, "LMTOOL_PLUGINS": ""})
+    while process.poll() is None and not (partial.exists() and _size(partial)):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    known = set(json.loads(key.read_bytes())["masks"])
+    there = partial if partial.exists() else out
+    written = set(MASK.findall(there.read_text("utf-8", "ignore")))
+    assert written
+    assert written <= known
+    assert subprocess.run(command, check=False).returncode == 0
+    masks = [record["text"].split()[-1] for record in records(out.read_text("utf-8"))]
+    assert masks == [f"[EMAIL-{n}]" for n in range(1, 2_501)]
+    (restored, *_) = redact(tiny_bundle, key=key, restore=True).pipe([f"x {masks[-1]}"])
+    assert restored.text == "x u2499@b.org"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def test_it_runs_by_itself(tiny_bundle: Path) -> None:
+    model = redact(tiny_bundle)
+    with pytest.raises(lmtool.UsageError, match="no model of its own"):
+        lmtool.models.ModelGroup([model]).annotate([Document(text="x")])  # type: ignore[attr-defined]

@@ -1,0 +1,145 @@
+"""The task of summaries: its contract, its gold, queries, and a model that learns its texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from lmtool_summarize.scoring import references_of, score_summaries
+from lmtool_summarize.task import SummarizeOptions, SummarizeTask
+
+import lmtool
+from lmtool.documents import Summary, encode_document
+from lmtool.testing import check_task, run_cli, tiny_backbone
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("rouge_score")
+
+
+def document(*sentences: str, gold: int) -> lmtool.Document:
+    """Make a document of sentences, one of which is its summary."""
+    text = " ".join(sentences)
+    start = text.index(sentences[gold])
+    span = (start, start + len(sentences[gold]))
+    return lmtool.Document(text=text, summary=Summary(sentences[gold], [span]))
+
+
+DOCUMENTS = [
+    document("Rain fell all day.", "We show that cats like milk.", "Dogs were out.", gold=1),
+    document("We show that trains are late.", "Many people wait.", "Nobody likes it.", gold=0),
+    document("Bread is old.", "It has been made for long.", "We show that salt helps.", gold=2),
+    document("Some birds sing at night.", "We show that light is why.", gold=1),
+    document("今天下雨了很久。", "We show that it rains.", gold=1),
+]
+TEXT = "The car is red and old. The boat is in the harbour. Milk is in the bottle again."
+
+
+def test_it_keeps_the_contract() -> None:
+    check_task(SummarizeTask, DOCUMENTS)
+
+
+def test_form_and_gold() -> None:
+    assert SummarizeTask.collect_labels(DOCUMENTS) == {}
+    assert SummarizeTask.collect_form(DOCUMENTS) == {"width": 128}
+    with pytest.raises(lmtool.UsageError, match="width is 0"):
+        SummarizeTask({}, {"width": 0}).build_head(8)
+    task = SummarizeTask({})
+    assert task.targets(None, lmtool.Document(text="Ada left")) == {}  # type: ignore[arg-type]
+
+
+def test_gold_of_a_text_alone_is_the_nearest_sentence() -> None:
+    from roles_kit import window
+
+    task = SummarizeTask({})
+    gold = lmtool.Document(text=DOCUMENTS[0].text, summary=Summary("Cats like milk."))
+    targets = task.targets(window(gold.text), gold)
+    assert targets["gold"].tolist() == [0, 1, 0]
+    assert targets["positions"].tolist()[0] == 11
+    sentence_of = targets["sentence_of"].tolist()
+    assert sentence_of == [-100, *[0] * 5, *[1] * 7, *[2] * 4, -100]
+
+
+def test_rouge_takes_the_best_reference() -> None:
+    gold = lmtool.Document(
+        text="x", summary=Summary("a cat"), fields={"references": ["dogs running", "a cat"]}
+    )
+    assert references_of(gold) == ["a cat", "dogs running"]
+    found = lmtool.Document(text="x", summary=Summary("dog runs"))
+    perfect = {"rouge1": 100.0, "rouge2": 0.0, "rougeL": 100.0, "support": 1}
+    stemmed = score_summaries([gold], [found])
+    assert stemmed["rouge1"] == 100.0
+    found.summary = Summary("running dogs")
+    assert score_summaries([gold], [found]) == {**perfect, "rougeL": 50.0}
+    found.summary = Summary("a dog")
+    assert score_summaries([gold], [found])["rouge1"] == 50.0
+
+
+def test_rouge_counts_chinese_characters() -> None:
+    gold, found = (
+        lmtool.Document(text="x", summary=Summary(text)) for text in ("今天下雨", "今天晴天")
+    )
+    assert score_summaries([gold], [found])["rouge1"] == 50.0
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that has learnt its texts by heart."""
+    from lmtool.training.config import make_config
+    from lmtool.training.run import train
+
+    folder = tmp_path_factory.mktemp("summarize")
+    data = folder / "data.jsonl"
+    data.write_bytes(b"".join(map(encode_document, DOCUMENTS)))
+    base = tiny_backbone(folder / "base", [*(d.text for d in DOCUMENTS), TEXT])
+    values = {
+        "task": "summarize", "data": [str(data)], "dev": [str(data)], "base": str(base),
+        "out": str(folder / "run"), "epochs": 40, "lr": 3e-3, "head_lr": 3e-3,
+        "batch_tokens": 256, "max_tokens": 48, "eval_every": 40, "patience": 0,
+        "precision": "no", "device": "cpu", "threads": 1, "form": {"width": 32},
+        "options": {"sentences": 1},
+    }  # fmt: skip
+    for _ in train(make_config(values)):
+        pass
+    return folder / "run/best"
+
+
+def test_it_learns_its_texts_by_heart(model: Path) -> None:
+    from lmtool.evaluation import evaluate
+
+    report = evaluate(lmtool.load(model, device="cpu"), DOCUMENTS)
+    assert (report["rouge1"], report["support"]) == (100, 5)
+
+
+def test_a_query_is_read_by_the_model(model: Path) -> None:
+    found = lmtool.load(model, device="cpu", query="Where is the boat?", sentences=1)
+    assert len(found.task.form["vector"]) == 32
+    (span,) = found(lmtool.Document(text=TEXT)).summary.sentences
+    assert TEXT[slice(*span)] == "The boat is in the harbour."
+    with pytest.raises(lmtool.UsageError, match="has no word"):
+        lmtool.load(model, device="cpu", query="\u200b")
+
+
+def test_options_limit_long_texts(model: Path) -> None:
+    text = " ".join([TEXT] * 40)
+    found = lmtool.load(model, device="cpu", sentences=5)(lmtool.Document(text=text))
+    assert len(found.summary.sentences) == 5
+    assert found.summary.sentences == sorted(found.summary.sentences)
+    assert found.coverage.read == len(text)
+    assert found.coverage.windows > 10
+    options = SummarizeOptions(words=12)
+    assert options.sentences is None
+
+
+def test_one_summary_of_several_texts(model: Path, tmp_path: Path) -> None:
+    for name, text in (("a", "Rain fell all day."), ("b", "We show that cats like milk.")):
+        (tmp_path / f"{name}.txt").write_text(text, "utf-8")
+    done = run_cli(
+        "summarize", "--model", model, "--device", "cpu", "--together", "--sentences", 2,
+        tmp_path / "a.txt", tmp_path / "b.txt",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    (record,) = map(json.loads, done.stdout.splitlines())
+    assert record["text"] == "Rain fell all day.\n\nWe show that cats like milk."
+    assert record["summary"]["sentences"] == [[0, 18], [20, 48]]
+    assert [(d["start"], d["end"]) for d in record["documents"]] == [(0, 18), (20, 48)]
