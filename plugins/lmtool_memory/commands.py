@@ -141,7 +141,9 @@ def recall(
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of --answer.")] = 256,
     format: Annotated[
         str | None,
-        typer.Option(help="text or jsonl  [default: text on a terminal, else jsonl]"),
+        typer.Option(
+            "--format", "-f", help="text or jsonl  [default: text on a terminal, else jsonl]"
+        ),
     ] = None,
     device: Device = "auto",
 ) -> int:
