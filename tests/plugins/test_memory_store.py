@@ -26,6 +26,9 @@ import numpy as np
 from lmtool_memory.store import Store
 from memory_kit import SIZE, news, vector_of
 
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # at once: a kill leaves no half line
+
 def work(first):
     store = Store(Path(sys.argv[1]), create=True)
     store._db.execute("PRAGMA synchronous = OFF")  # the system outlives the process: faster
@@ -36,20 +39,20 @@ def work(first):
             if not store.size:
                 store.set_model("by-heart", "by-heart", SIZE)
             store.add(news(store, f"s{number}", texts), vectors)
-        print(number, flush=True)
+        say(number)
         old = [source for source, name, _ in store.sources() if name == f"s{number - 2}"]
         if number % 3 and old:
             with store.writing():
                 store.forget(old[0])
-            print(2 - number, flush=True)
+            say(2 - number)
 
 for line in sys.stdin:
     child = os.fork()
     if not child:
         work(int(line))
-    print("child", child, flush=True)
+    say("child", child)
     os.waitpid(child, 0)
-    print("killed", flush=True)
+    say("killed")
 """
 """Forks a worker for each line, which has a number to begin with: fifty interpreters would take a
 minute to start."""
