@@ -12,8 +12,9 @@ random  the same for a Qwen2 of 0.5 billion parameters with random weights, in i
         prompt at a time, transformers' generate on the same weights (fp32, and bf16 where the
         processor has it: the faster one counts) and CTranslate2 in int8 where it is installed.
         Such a model says nothing, but each of its tokens costs what one of a trained model costs.
-batch   --prompts prompts of 4 to 48 tokens with --batch-tokens tokens each: all in one `complete`,
-        and one by one, each in a call of its own (every tenth of them, the time scaled up).
+batch   --prompts prompts of 4 to 48 tokens with --batch-tokens tokens each: all by one command
+        (`lmtool generate --from`), and by a command for each (twenty of them, the time scaled up);
+        the same inside a process, in one `complete` and one by one (every tenth of them).
 
 A model may end a text early: tokens that came are counted, and prompts that end at once left out.
 Ratios of rounds that a load on the machine disturbed show in the spread. Exit code 1 when a target
@@ -26,6 +27,7 @@ import argparse
 import json
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -223,25 +225,49 @@ def stretches(model: LanguageModel, path: Path, size: Callable[[int], int]) -> A
 
 
 def all_at_once(model: LanguageModel, options: argparse.Namespace) -> list[Target]:
+    """Compare a batch with the same prompts one by one, by commands and inside a process."""
     chance = random.Random(0)
     most = min(48, model.context - options.batch_tokens)
     texts = stretches(model, options.text, lambda _: chance.randint(min(4, most), most))
     prompts = [next(texts) for _ in range(options.prompts)]
     sampling = Sampling(max_tokens=options.batch_tokens)
     model.complete(prompts[:16], sampling)
-    some = prompts[::10]
-    alone, n_alone = timed(lambda _: count([model.complete([p], sampling)[0] for p in some]), 0)
-    together, n_together = timed(lambda _: count(model.complete(prompts, sampling)), 0)
-    scaled = alone * len(prompts) / len(some)
-    print(f"batch: {len(prompts):,} prompts, {n_together:,} tokens, in {together:.1f} s")
-    print(
-        f"one by one: {len(some):,} of them, {n_alone:,} tokens, in {alone:.1f} s: {scaled:.1f} s"
-    )
-    return [Target("a batch, times faster than one by one", scaled / together, 5, is_least=True)]
+    some, few = prompts[::10], prompts[:: max(len(prompts) // 20, 1)]
+    command = [str(Path(sys.executable).with_name("lmtool")), "generate", "-m", options.bundle]
+    command += ["-q", "-f", "jsonl", f"--max-tokens={options.batch_tokens}"]
+    command += ["--no-chat", f"--threads={options.threads}", "--device=cpu"]
+
+    def a_command_each() -> None:
+        for prompt in few:
+            subprocess.run([*command, "--", prompt], check=True, stdout=subprocess.DEVNULL)
+
+    def one_command() -> None:
+        lines = "".join(json.dumps({"text": prompt}) + "\n" for prompt in prompts)
+        files = ["--from", "-", "--input-format=jsonl"]
+        subprocess.run(
+            [*command, *files], input=lines.encode(), check=True, stdout=subprocess.DEVNULL
+        )
+
+    seconds = {
+        "a command for each": seconds_of(a_command_each) * len(prompts) / len(few),
+        "one command": seconds_of(one_command),
+        "one by one in a process": seconds_of(
+            lambda: [model.complete([prompt], sampling) for prompt in some]
+        ) * len(prompts) / len(some),
+        "together in a process": seconds_of(lambda: model.complete(prompts, sampling)),
+    }  # fmt: skip
+    for name, taken in seconds.items():
+        print(f"batch: {len(prompts):,} prompts, {name}: {taken:.1f} s")
+    commands, one, alone, together = seconds.values()
+    print(f"batch: together in a process {alone / together:.1f} times faster than one by one in it")
+    title = "a batch by one command, times faster than a command for each"
+    return [Target(title, commands / one, 5, is_least=True)]
 
 
-def count(found: Sequence[Sequence[Any]]) -> int:
-    return sum(completion.tokens for completions in found for completion in completions)
+def seconds_of(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
 
 
 # ── a random model, and its peers ────────────────────────────────────────────────────────────

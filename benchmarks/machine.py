@@ -1,13 +1,19 @@
-"""What every benchmark prints: the machine, the versions, and each figure beside its target."""
+"""What benchmarks share: the machine, the versions, figures beside targets, child processes."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
+
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def describe(*packages: str) -> str:
@@ -73,3 +79,26 @@ def judge(targets: Iterable[Target]) -> int:
         print(target)
         code = code if target.is_met else 1
     return code
+
+
+class Child(NamedTuple):
+    """A process that has ended: seconds by the clock and of processors, and its peak in MB.
+
+    The kernel counts what this process held when it started the child, so it has to be small.
+    """
+
+    seconds: float
+    processor: float
+    peak: float
+
+
+def run_child(command: Sequence[str]) -> Child:
+    """Run a command without what it writes to stdout; exit when it fails."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} failed with exit code {process.returncode}")
+    seconds = time.perf_counter() - began
+    return Child(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * MAXRSS_UNIT / 2**20)

@@ -1,6 +1,7 @@
 """How well a memory recalls: by words, by meaning, and by both fused; and what is relevant.
 
-    python benchmarks/memory_quality.py SET.jsonl … --unrelated QUESTIONS.txt
+    python benchmarks/memory_sets.py DATA SETS
+    python benchmarks/memory_quality.py SETS/*.jsonl --unrelated SETS/unrelated.txt
 
 A line of a set is {"text": …, "question": …}: a passage, and a question or paraphrase that it
 answers; with no question it is a passage among the others. QUESTIONS are a line each, and none of
@@ -30,6 +31,22 @@ from machine import describe
 MODES: tuple[Mode, ...] = ("words", "meaning", "fused")
 
 
+class Remembered(Embedder):
+    """A model that computes a question once, which is asked in several modes and memories."""
+
+    def __init__(self, ref: str | None) -> None:
+        super().__init__(ref)
+        self._known: dict[str, Any] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        """Return the vectors of texts."""
+        if len(texts) > 1:
+            return super().__call__(texts)
+        if texts[0] not in self._known:
+            self._known[texts[0]] = super().__call__(texts)
+        return self._known[texts[0]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -39,7 +56,7 @@ def main() -> None:
     parser.add_argument("--model", default=None)
     options = parser.parse_args()
     print(describe("numpy"))
-    embedder = Embedder(options.model)
+    embedder = Remembered(options.model)
     unrelated = options.unrelated.read_text("utf-8", "replace").splitlines()
     recalling.LEAST_COVERED = -1.0  # rank all: what is relevant is looked at below
     related_best: list[Found] = []

@@ -18,7 +18,7 @@ for entity in tagger(sys.argv[2]):
 def hf_peer(checkpoint: Path, out: Path) -> Path:
     """Write a folder that AutoModelForTokenClassification loads, and return it.
 
-    `checkpoint` is best/ of a run of `lmtool train extract`. Encoder, head (one linear layer) and
+    `checkpoint` is best/ of a training that learnt names. Encoder, head (one linear layer) and
     tokenizer are the same, in fp32. An embedding of case shapes is left out, since the models of
     transformers have no place for it: a look-up and an addition less work for the peer, and its
     answers are a little worse than they should be. Only its time is of interest here.
@@ -30,10 +30,12 @@ def hf_peer(checkpoint: Path, out: Path) -> Path:
     from transformers import AutoModelForTokenClassification, PreTrainedTokenizerFast
 
     from lmtool.training.backbone import BACKBONE_FOLDER, quiet
-    from lmtool.training.checkpoint import read_info
+    from lmtool.training.checkpoint import HEADS_FOLDER, read_info
 
-    tags = tag_names(read_info(checkpoint).labels["entities"])
-    head = load_file(checkpoint / "head.safetensors")
+    heads = read_info(checkpoint).heads.items()
+    name, labels = next((k, h.labels["entities"]) for k, h in heads if "entities" in h.labels)
+    tags = tag_names(labels)
+    head = load_file(checkpoint / HEADS_FOLDER / f"{name}.safetensors")
     tokenizer = Tokenizer.from_file(str(checkpoint / BACKBONE_FOLDER / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -45,8 +47,8 @@ def hf_peer(checkpoint: Path, out: Path) -> Path:
             dtype=torch.float32,
         )
         with torch.no_grad():
-            model.classifier.weight.copy_(head["linear.weight"])
-            model.classifier.bias.copy_(head["linear.bias"])
+            model.classifier.weight.copy_(head["parts.head.linear.weight"])
+            model.classifier.bias.copy_(head["parts.head.linear.bias"])
         model.save_pretrained(out)
         new_tokenizer: Any = PreTrainedTokenizerFast
         new_tokenizer(

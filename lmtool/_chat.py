@@ -34,10 +34,17 @@ def render_chat(
             messages=list(messages), tools=None, documents=None,
             add_generation_prompt=wants_answer, **names,
         )  # fmt: skip
-    except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+    except (UsageError, MemoryError):
+        raise
+    except jinja2.TemplateError as error:
         raise UsageError(
             f"the model's chat template refuses this dialogue: {error}",
             hint="some take no system message, and most want user and assistant by turns",
+        ) from error
+    except Exception as error:  # the code of a template can go wrong in any way
+        raise UsageError(
+            f"the model's chat template fails on this dialogue: {type(error).__name__}: {error}",
+            hint="most want user and assistant by turns; else the template itself is broken",
         ) from error
 
 

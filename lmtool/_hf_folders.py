@@ -3,37 +3,100 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import json
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
+from .errors import BundleError, UsageError
 
 SAFE = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 """What is read of a model: no code, nothing pickled."""
+BASES = (
+    "give a checkpoint (RUN/best), the folder of a Hugging Face model (config.json, "
+    "model.safetensors, tokenizer.json), or OWNER/NAME of one on its hub"
+)
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 def find_model(ref: str) -> Path:
     """Return the folder of a model that is named by its folder, or by its name on a hub.
 
-    From a hub only what is safe to read is fetched. Raises UsageError when there is none, and
-    BundleError when the hub has no such model or cannot be reached.
+    From a hub only what is safe to read is fetched. Raises UsageError for a bundle, and where
+    there is no folder and no name of a hub; BundleError when the hub has no such model or cannot
+    be reached.
     """
+    if is_bundle(ref):
+        raise UsageError(
+            f"{ref}: a model of lmtool, which needs no import", hint=f"lmtool models show {ref}"
+        )
     if Path(ref).is_dir():
         return Path(ref)
-    if ref.count("/") != 1 or ref.startswith((".", "/", "~")):
+    if not is_hub_name(ref):
         raise UsageError(f"{ref}: no such folder", hint="give a folder, or OWNER/NAME of a hub")
+    return _fetch(ref)
+
+
+def find_base(ref: str) -> Path:
+    """Return the folder of a model to train on, named by its folder or by its name on a hub.
+
+    A hub is asked once by a process. Raises as `find_model` does, but BundleError where there is
+    no such folder.
+    """
+    name = base_name(ref)
+    return Path(name) if Path(name).is_dir() else _fetch_once(name)
+
+
+def base_name(ref: str) -> str:
+    """Return a name of a base that is the folder of a model, or may be a name on a hub.
+
+    Raises as `find_base` does, without asking the hub.
+    """
+    if is_bundle(ref):
+        raise UsageError(
+            f"{ref}: a model that is ready to run, which cannot be trained on",
+            hint=f"{BASES}; lmtool train TASK --tune head puts a new head on a model of encoder "
+            "tasks",
+        )
+    if not ref or not (Path(ref).is_dir() or is_hub_name(ref)):
+        raise BundleError(f"{ref}: no such folder, and no name of a hub", hint=BASES)
+    return ref
+
+
+def is_bundle(ref: str) -> bool:
+    """Whether this is the folder of a bundle, or the name of one that is installed."""
+    if Path(ref).exists() or "/" in ref:
+        return (Path(ref) / "bundle.json").is_file()
+    from .bundles import installed_bundles
+    from .plugins import registry
+
+    registry().load_own()
+    return ref in installed_bundles()
+
+
+def is_hub_name(ref: str) -> bool:
+    """Whether this looks like OWNER/NAME of a hub."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", ref, re.ASCII) is not None
+
+
+def _fetch(ref: str) -> Path:
     from .pulling import fetch_files
 
     def choose(names: Iterable[str]) -> list[str]:
         top = [name for name in names if "/" not in name]
         _check_names(ref, top)
-        return [name for name in top if _is_safe(name)]
+        safe = [name for name in top if _is_safe(name)]
+        if any(fnmatch.fnmatch(name, "model*.safetensors") for name in safe):  # no second copy
+            safe = [name for name in safe if not name.startswith("consolidated")]
+        return safe
 
     return fetch_files(ref, choose)
+
+
+_fetch_once = functools.cache(_fetch)
 
 
 def _is_safe(name: str) -> bool:
@@ -80,10 +143,11 @@ def _check_names(ref: str, names: Sequence[str]) -> None:
     raise UsageError(
         f"{ref}: its weights are pickled ({', '.join(pickled[:3])}), and a pickle can run any code "
         "when it is read",
-        hint="take a version with safetensors; or, where you trust the file, write one:\n"
+        hint="take a version with safetensors; or, where you trust the file, write one, and give "
+        "the folder safe:\n"
         '  python -c "from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; '
         f"[kind.from_pretrained('{ref}').save_pretrained('safe') for kind in (M, T)]\"\n"
-        "  lmtool models import safe",
+        "  (of an encoder: AutoModel)",
     )
 
 

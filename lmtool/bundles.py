@@ -112,6 +112,12 @@ class LanguageInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Perplexity and size by precision."""
 
 
+class _Kind(msgspec.Struct):
+    """What tells the record of one kind from another's."""
+
+    kind: str = "encoder"
+
+
 class Bundle(msgspec.Struct, frozen=True):
     """A bundle that was found and checked: its folder, the backbone's folder, both records."""
 
@@ -228,10 +234,11 @@ def load_bundle(ref: str | Path, *, verify: bool = True) -> Bundle | LanguageBun
     """
     folder = find_bundle(ref)
     bundle: Bundle | LanguageBundle
-    if _read_kind(folder / RECORD_FILE) == "language":
-        bundle = LanguageBundle(folder, _read(folder / RECORD_FILE, LanguageInfo))
+    path = folder / RECORD_FILE
+    if read_record(path, _Kind).kind == "language":
+        bundle = LanguageBundle(folder, read_record(path, LanguageInfo))
     else:
-        info = _read(folder / RECORD_FILE, BundleInfo)
+        info = read_record(path, BundleInfo)
         bundle = Bundle(folder, info, *_find_backbone(folder, info.backbone))
     if verify:
         for problem in bundle.problems():
@@ -263,7 +270,7 @@ def load_language_bundle(ref: str | Path, *, verify: bool = True) -> LanguageBun
 
 def read_backbone(folder: Path) -> BackboneInfo:
     """Read the backbone.json of a folder; BundleError when it is missing or damaged."""
-    return _read(folder / "backbone.json", BackboneInfo)
+    return read_record(folder / "backbone.json", BackboneInfo, what="backbone")
 
 
 def problems(folder: Path, files: dict[str, str]) -> Iterator[str]:
@@ -328,30 +335,33 @@ def writing(folder: Path, *, replace: bool = False, record: str = RECORD_FILE) -
         raise
 
 
+def read_record(
+    path: Path, kind: type[T], format: int = FORMAT, *, what: str = "bundle", hint: str = _MEND
+) -> T:
+    """Read a record of this format.
+
+    Raises BundleError, which says `what` is missing or damaged and the hint, or that only a newer
+    lmtool reads it.
+    """
+    try:
+        data = path.read_bytes()
+        found = msgspec.json.decode(data, type=dict[str, Any]).get("format")
+        if found != format:
+            is_newer = isinstance(found, int) and found > format
+            raise BundleError(
+                f"{path}: format {found!r}, this lmtool reads {format}",
+                hint="pip install --upgrade lmtool" if is_newer else hint,
+            )
+        return msgspec.json.decode(data, type=kind)
+    except OSError as error:
+        raise BundleError(f"{path.parent}: no {what}: {error.strerror}", hint=hint) from error
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{path}: damaged: {error}", hint=hint) from error
+
+
 def write_record(path: Path, record: msgspec.Struct) -> None:
     """Write a record as readable JSON."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
-
-
-def _read_kind(path: Path) -> Any:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]).get("kind", "encoder")
-    except (OSError, msgspec.DecodeError) as error:
-        raise BundleError(f"{path}: {error}", hint="export the bundle again") from error
-
-
-def _read(path: Path, kind: type[T]) -> T:
-    try:
-        data = path.read_bytes()
-        number = msgspec.json.decode(data, type=dict[str, Any]).get("format")
-        if number != FORMAT:
-            raise BundleError(
-                f"{path}: format {number!r}, this lmtool reads {FORMAT}",
-                hint="pip install --upgrade lmtool",
-            )
-        return msgspec.json.decode(data, type=kind)
-    except (OSError, msgspec.DecodeError) as error:
-        raise BundleError(f"{path}: {error}", hint="export the bundle again") from error
 
 
 def _find_backbone(folder: Path, digest: str) -> tuple[Path, BackboneInfo]:
@@ -371,7 +381,7 @@ def _find_backbone(folder: Path, digest: str) -> tuple[Path, BackboneInfo]:
         path = candidate / "backbone" / "backbone.json"
         if path.is_file():
             try:
-                info = _read(path, BackboneInfo)
+                info = read_backbone(path.parent)
             except BundleError as error:  # another bundle's matters only to that one
                 damage = error if candidate == folder else damage
                 continue

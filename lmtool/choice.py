@@ -12,6 +12,7 @@ from .bundles import installed_bundles
 from .errors import BundleError, UsageError
 from .plugins import registry
 from .settings import settings
+from .tasks import TextTask
 
 
 class Head(msgspec.Struct):
@@ -77,7 +78,10 @@ def default_model(task: str, parts: Sequence[str] = ()) -> str:
                 hint=f'choose one with --model, or for good: {task} = "{names[0]}" under [model] '
                 "in the file that lmtool config path names",
             )
+    kind = registry().task(task)
+    is_text = kind is not None and issubclass(kind, TextTask)
+    more = "import one (lmtool models import OWNER/NAME), " if is_text else ""
     raise BundleError(
         f"no model for {task!r} is installed",
-        hint=f"train one (lmtool train {task} --help), or name its folder with --model",
+        hint=f"{more}train one (lmtool train {task} --help), or name its folder with --model",
     )

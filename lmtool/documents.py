@@ -91,11 +91,28 @@ class Frame(msgspec.Struct):
     arguments: list[FrameArgument] = []
 
 
+class SummaryPart(msgspec.Struct, omit_defaults=True):
+    """What a model said of the characters from `start` to `end` of a text."""
+
+    start: int
+    end: int
+    text: str
+    finish: str = ""
+    """"length" where it was cut at the most tokens."""
+
+
 class Summary(msgspec.Struct, omit_defaults=True):
-    """A summary, and the character spans of the sentences it was taken from."""
+    """A summary, and where it comes from.
+
+    Of one in the text's own sentences, `sentences` has their character spans. Of one that a
+    model wrote, `parts` has what it said of each part of a text that it could not read at once.
+    """
 
     text: str
     sentences: list[tuple[int, int]] = []
+    parts: list[SummaryPart] = []
+    finish: str = ""
+    """"length" where it was cut at the most tokens."""
 
 
 class Coverage(msgspec.Struct):

@@ -11,7 +11,7 @@ from .errors import DataError
 from .tasks import TextTask
 
 if TYPE_CHECKING:
-    from .models import Model
+    from .documentmodels import DocumentModel
     from .textmodels import TextModel
 
 log = logging.getLogger("lmtool")
@@ -25,12 +25,12 @@ class Evaluation(NamedTuple):
     predicted: list[Document]
 
 
-def evaluate(model: Model | TextModel, documents: Iterable[Document]) -> dict[str, Any]:
+def evaluate(model: DocumentModel | TextModel, documents: Iterable[Document]) -> dict[str, Any]:
     """Annotate documents that hold gold and compare; returns the report of `evaluation`."""
     return evaluation(model, documents).report
 
 
-def evaluation(model: Model | TextModel, documents: Iterable[Document]) -> Evaluation:
+def evaluation(model: DocumentModel | TextModel, documents: Iterable[Document]) -> Evaluation:
     """Annotate documents that hold gold and compare.
 
     The report is what `task.score` gives, and "documents", their number. Of a text task it has
@@ -55,7 +55,7 @@ def evaluation(model: Model | TextModel, documents: Iterable[Document]) -> Evalu
 
 
 def annotate_again(
-    model: Model | TextModel, documents: Iterable[Document]
+    model: DocumentModel | TextModel, documents: Iterable[Document]
 ) -> tuple[list[Document], list[Document]]:
     """Return the documents with gold, and what the model makes of them without it.
 

@@ -8,18 +8,19 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 
 from .compression import format_suffix
 from .documents import Document
-from .errors import UsageError
+from .errors import DataError, UsageError
 from .formats import has_reader, reader_for
 from .sources import BadRecord, Reader, ReadOptions, Source
 from .streams import FileSource, Prefixed, StdinSource, TextSource
 
 __all__ = [
+    "Check",
     "FileSource",
     "Input",
     "StdinSource",
@@ -27,9 +28,12 @@ __all__ = [
     "expand_inputs",
     "joined_input",
     "read_documents",
+    "read_input",
     "text_input",
 ]
 
+Check: TypeAlias = Callable[[Document], object]
+"""Raises DataError for a document that cannot be used."""
 _N_SUFFIXES: Final = 5
 """Suffixes of skipped files that are named."""
 _SNIFF_BYTES: Final = 1 << 16
@@ -269,12 +273,29 @@ class _JoiningReader(Reader):
 
 
 def read_documents(
-    files: Sequence[str], input_format: str | None = None, options: ReadOptions | None = None
+    files: Sequence[str],
+    input_format: str | None = None,
+    options: ReadOptions | None = None,
+    check: Check | None = None,
 ) -> Iterator[Document | BadRecord]:
     """Yield the records of files, folders and globs, as the commands read them.
 
-    A record that cannot be read is a BadRecord in its place. UsageError for a file that is not
-    there or has no known format.
+    A record that cannot be read, or that `check` refuses, is a BadRecord in its place. UsageError
+    for a file that is not there or has no known format.
     """
     for item in expand_inputs(files, input_format):
-        yield from item.reader.read(item.source, options or ReadOptions())
+        yield from read_input(item, options or ReadOptions(), check)
+
+
+def read_input(
+    item: Input, options: ReadOptions, check: Check | None = None
+) -> Iterator[Document | BadRecord]:
+    """Yield the records of an input, as `read_documents` does."""
+    for record in item.reader.read(item.source, options):
+        if check is not None and isinstance(record, Document):
+            try:
+                check(record)
+            except DataError as error:
+                yield BadRecord(item.source.name, item.reader.line, error.message, error.hint)
+                continue
+        yield record

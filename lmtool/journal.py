@@ -56,6 +56,18 @@ class State(msgspec.Struct, kw_only=True):
     fingerprint: dict[str, str] = {}
 
 
+def begun_with(path: Path) -> Mapping[str, str]:
+    """Return the fingerprint of the unfinished run that writes a file; {} where there is none."""
+    try:
+        return msgspec.json.decode(_journal_of(path.resolve()).read_bytes(), type=State).fingerprint
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def _journal_of(path: Path) -> Path:
+    return path.with_name(path.name + ".progress")
+
+
 class Output(ABC):
     """The documents and errors of a run, written chunk by chunk."""
 
@@ -90,7 +102,7 @@ class FileOutput(Output):
     def __init__(self, path: Path, writer: Writer, errors: Path, *, resume: bool) -> None:
         self._path = path
         self._partial = path.with_name(path.name + ".partial")
-        self._journal = path.with_name(path.name + ".progress")
+        self._journal = _journal_of(path)
         self._errors_path = errors
         self._has_device = is_device(errors)
         self._writer = writer

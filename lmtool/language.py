@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
@@ -59,6 +59,9 @@ class Sampling:
     beams: Annotated[int, Opt("Search with this many beams (1: none)", 1)] = 1
     choices: Annotated[int, Opt("Completions of each prompt", 1)] = 1
     schema: Annotated[str, Opt("JSON schema that the completion fits")] = ""
+    shrinks: Annotated[
+        bool, Opt("Fewer tokens where a prompt leaves no room for max_tokens, in place of an error")
+    ] = False
 
     def __post_init__(self) -> None:
         """Raise UsageError for options that contradict each other."""
@@ -110,15 +113,16 @@ class Message(TypedDict):
 class PromptTooLong(DataError):
     """A prompt that does not fit the context together with the tokens that may follow.
 
-    `index` is its number among the prompts given, from 0.
+    `index` is its number among the prompts given, from 0; `max_tokens` are those that had to fit.
     """
 
-    def __init__(self, index: int, tokens: int, max_tokens: int, context: int) -> None:
-        self.index, self.tokens, self.max_tokens, self.context = index, tokens, max_tokens, context
+    def __init__(self, index: int, tokens: int, sampling: Sampling, context: int) -> None:
+        self.index, self.tokens, self.context = index, tokens, context
+        self.max_tokens = n = 1 if sampling.shrinks else sampling.max_tokens
+        more = "" if sampling.shrinks else f"; with max_tokens={n:,} that is {tokens + n:,}"
         super().__init__(
-            f"the prompt has {tokens:,} tokens; with max_tokens={max_tokens:,} that is "
-            f"{tokens + max_tokens:,}, and the model's context holds {context:,}",
-            hint="shorten the prompt or allow fewer tokens",
+            f"the prompt has {tokens:,} tokens{more}, and the model's context holds {context:,}",
+            hint="shorten the prompt" + ("" if sampling.shrinks else " or allow fewer tokens"),
         )
 
 
@@ -223,8 +227,8 @@ class LanguageModel:
                 "beams and several choices are known at the end only", hint="use complete"
             )
         ids = self._encoder.encode(prompt)
-        self._check_length(0, len(ids), sampling)
-        return Stream(self._engine, self._encoder, ids, sampling)
+        limit = self._limit(0, len(ids), sampling)
+        return Stream(self._engine, self._encoder, ids, replace(sampling, max_tokens=limit))
 
     def complete(
         self, prompts: Sequence[str], sampling: Sampling | None = None
@@ -237,23 +241,32 @@ class LanguageModel:
         """
         sampling = sampling or Sampling()
         ids = [self._encoder.encode(prompt) for prompt in prompts]
-        for index, row in enumerate(ids):
-            self._check_length(index, len(row), sampling)
+        limits = [self._limit(index, len(row), sampling) for index, row in enumerate(ids)]
         seed = seed_of(sampling)
-        repeats = 1 if sampling.beams > 1 else sampling.choices
-        owners = [index for index in range(len(ids)) for _ in range(repeats)]
         found: list[list[Completion]] = [[] for _ in ids]
         n_run = 0
-        for batch in self._engine.batches([ids[i] for i in owners], sampling):
-            rows = [ids[owners[number]] for number in batch]
+        for owners, limited in self._batches(ids, limits, sampling):
+            rows = [ids[owner] for owner in owners]
             own = seed if seed is None else (seed + n_run) % SEEDS
-            results = run_rows(self._engine, self._encoder, rows, sampling, own)
-            each = len(results) // len(batch)
+            results = run_rows(self._engine, self._encoder, rows, limited, own)
+            each = len(results) // len(owners)
             for place, result in enumerate(results):
-                owner = owners[batch[place // each]]
+                owner = owners[place // each]
                 found[owner].append(_completion(result, len(ids[owner]), seed))
-            n_run += len(batch)
+            n_run += len(owners)
         return found
+
+    def _batches(
+        self, ids: Sequence[Sequence[int]], limits: Sequence[int], sampling: Sampling
+    ) -> Iterator[tuple[list[int], Sampling]]:
+        """Yield prompts that run together, each as often as it is drawn for, all of one limit."""
+        repeats = 1 if sampling.beams > 1 else sampling.choices
+        for limit in sorted(set(limits), reverse=True):
+            limited = replace(sampling, max_tokens=limit)
+            able = [index for index, own in enumerate(limits) if own == limit]
+            owners = [index for index in able for _ in range(repeats)]
+            for batch in self._engine.batches([ids[owner] for owner in owners], limited):
+                yield [owners[number] for number in batch], limited
 
     def encode(self, prompt: str) -> list[int]:
         """Return the tokens of a prompt."""
@@ -285,9 +298,12 @@ class LanguageModel:
             for begin, first, end in scored_windows(len(ids), self.context)
         )
 
-    def _check_length(self, index: int, n_tokens: int, sampling: Sampling) -> None:
-        if n_tokens + sampling.max_tokens > self.context:
-            raise PromptTooLong(index, n_tokens, sampling.max_tokens, self.context)
+    def _limit(self, index: int, n_tokens: int, sampling: Sampling) -> int:
+        """Return how many tokens may follow a prompt; PromptTooLong where it does not fit."""
+        room = self.context - n_tokens
+        if room < (1 if sampling.shrinks else sampling.max_tokens):
+            raise PromptTooLong(index, n_tokens, sampling, self.context)
+        return min(room, sampling.max_tokens)
 
 
 def seed_of(sampling: Sampling) -> int | None:

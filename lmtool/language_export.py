@@ -35,7 +35,7 @@ TIE = 1e-3
 """Two tokens whose logits differ by less are equally likely: either is right."""
 OWN_TOKENS = 256
 MEASURED_TOKENS = 50_000
-"""Tokens on which perplexity is measured, at the most: evenly chosen texts."""
+"""Tokens on which perplexity is measured, about, where there are as many: evenly chosen texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,11 +200,37 @@ def _tied_in_int8(kind: Any) -> Iterator[None]:
 
 
 def measured_texts(options: LanguageExport, folder: Path, model: LanguageModel) -> list[str]:
-    """Return the texts to measure perplexity on, evenly chosen where they are many."""
+    """Return the texts to measure perplexity on, evenly chosen where they are many.
+
+    Where those are still far too long, as a few whole books are, the beginning of each is taken.
+    """
     texts = [*options.texts, *gold_texts(options, folder)] or own_texts(model)
     sizes = [model.count(text) for text in texts]
     step = -(-sum(sizes) // MEASURED_TOKENS)
-    return texts[::step] if len(texts) > step else texts
+    if len(texts) > step:
+        texts, sizes = texts[::step], sizes[::step]
+    if sum(sizes) <= 2 * MEASURED_TOKENS:
+        return texts
+    most = _most_of_each(sizes, MEASURED_TOKENS)
+    return [_beginning(text, most / n) for text, n in zip(texts, sizes, strict=True)]
+
+
+def _most_of_each(sizes: Sequence[int], total: int) -> float:
+    """Return the limit at which sizes, cut to it, add up to the total that they exceed."""
+    for n_left, size in zip(range(len(sizes), 0, -1), sorted(sizes), strict=True):
+        if size * n_left > total:
+            return total / n_left
+        total -= size
+    return max(sizes)
+
+
+def _beginning(text: str, share: float) -> str:
+    """Return the first share of a text, all of it where that is 1 or more."""
+    end = max(int(share * len(text)), 1)
+    if not isinstance(text, Prompt) or end >= len(text):
+        return text[:end]
+    plain = [(a, min(b, end)) for a, b in text.plain if a < end]
+    return Prompt(text[:end], plain, has_start=text.has_start)
 
 
 def gold_texts(options: LanguageExport, folder: Path) -> list[str]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from .batching import cut_batches, pad_windows
+from .batching import cut_batches, cut_chunks, pad_windows
 from .bundles import BackboneInfo, Bundle, find_bundle, load_bundle, load_encoder_bundle
 from .choice import default_model, heads, read_head
+from .documentmodels import DocumentModel
 from .documents import Coverage, Document
 from .errors import BundleError, PluginError, UsageError
 from .plugins import registry
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
 CHUNK_WINDOWS = 1024
 """Windows that are sorted together: enough to pad little, few enough to stay small in memory."""
 
+MOST_TOKENS = 128 * CHUNK_WINDOWS
+"""Tokens of windows that are held at once: some 5 MB. A longer document is read in parts."""
+
 BATCH_TOKENS = 1024
 """Padded tokens of a micro-batch: larger ones leave the cache and are slower."""
 
 
-class Model:
+class Model(DocumentModel):
     """A task with its backbone and head, ready to annotate.
 
     Call it with a text, or use `pipe` for a stream. `labels`, `options` (the task's Options) and
@@ -51,10 +55,7 @@ class Model:
         batch_tokens: int = BATCH_TOKENS,
         threads: int = 1,
     ) -> None:
-        self.task = task
-        self.name = name
-        self.options = task.Options() if options is None else options
-        task.check_options(self.options)
+        super().__init__(task, name=name, options=options)
         self.labels = task.labels
         self.providers: tuple[str, ...] = getattr(backbone, "providers", ())
         self.encoder = encoder
@@ -63,34 +64,9 @@ class Model:
         self.batch_tokens = batch_tokens
         self.threads = threads
 
-    def __call__(self, text: str | Document) -> Document:
-        """Annotate one text and return its document."""
-        return self.annotate([_document(text)])[0]
-
-    def pipe(self, texts: Iterable[str | Document]) -> Iterator[Document]:
-        """Annotate a stream, in order, in constant memory; UsageError for a single text."""
-        if isinstance(texts, str):
-            raise UsageError("pipe takes many texts", hint="call the model with a single one")
-        for chunk in self.chunks(map(_document, texts)):
-            yield from self.annotate(chunk)
-
     def chunks(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
-        """Cut a stream into chunks of about CHUNK_WINDOWS windows.
-
-        A chunk depends only on the documents from its first one on, so a run that is resumed
-        at a chunk computes the same batches, and the same bytes, as one that was not.
-        """
-        per_window = 2 * self.encoder.encoding.max_tokens  # characters, at the least
-        chunk: list[Document] = []
-        n_windows = 0
-        for document in documents:
-            chunk.append(document)
-            n_windows += 1 + len(document.text) // per_window
-            if n_windows >= CHUNK_WINDOWS:
-                yield chunk
-                chunk, n_windows = [], 0
-        if chunk:
-            yield chunk
+        """Cut a stream into chunks of about CHUNK_WINDOWS windows, as `cut_chunks` does."""
+        return cut_chunks(documents, CHUNK_WINDOWS, 2 * self.encoder.encoding.max_tokens)
 
     def annotate(self, documents: Sequence[Document]) -> list[Document]:
         """Annotate a chunk of documents and return them with the task's layers, in order."""
@@ -215,15 +191,17 @@ def _run(models: Sequence[Model], documents: Sequence[Document]) -> _Found:
     parts: list[list[list[Part]]] = [[[] for _ in documents] for _ in models]
     n_read = [0] * len(documents)
     pending: list[tuple[int, Window]] = []
+    n_tokens = 0
     has_given = any(model.task.given_layers(model.options) for model in models)
     pairs = first.task.reads_pairs
     for index, window in first.encoder.windows_of_documents(documents, pairs=pairs):
         window.document = documents[index] if has_given else None
         pending.append((index, window))
         n_read[index] += len(window.text)
-        if len(pending) >= 4 * CHUNK_WINDOWS:  # one long document fills many chunks
+        n_tokens += len(window.ids)
+        if n_tokens >= MOST_TOKENS:  # one long document fills many chunks
             _run_windows(models, pending, parts)
-            pending = []
+            pending, n_tokens = [], 0
     _run_windows(models, pending, parts)
     return _Found(parts, n_read, {id(document): i for i, document in enumerate(documents)})
 
@@ -288,16 +266,23 @@ def load(
     task_name: str | None = None,
     head: str | None = None,
     **options: Any,
-) -> Model | TextModel:
+) -> DocumentModel | TextModel:
     """Load a bundle (a name or a folder) or a training checkpoint (a folder, needs torch).
 
-    What it gives is a TextModel for a language model, and a Model, with a backbone, for all others.
+    What it gives is a TextModel for a language model, and a Model, with a backbone, for all others
+    but those that `task_name` makes itself for these options.
 
     Without one, it is what `task_name` uses on the command line. `options` are the task's; an
     unknown one, and a value that does not fit, is a UsageError, as is a model of another task
     than `task_name`. `threads` 0 means all cores. `head` chooses among the heads of a checkpoint
     that was trained for several tasks.
     """
+    if task_name is not None:
+        own = own_model(
+            task_name, ref, options, device=device, threads=threads, batch_tokens=batch_tokens
+        )
+        if own is not None:
+            return own
     if is_language(ref, task_name):
         if head is not None:
             raise UsageError(f"head {head!r}: a language model has none", hint="leave it out")
@@ -308,6 +293,19 @@ def load(
         ref, device=device, threads=threads, batch_tokens=batch_tokens, task_name=task_name,
         head=head, **options,
     )  # fmt: skip
+
+
+def own_model(
+    task_name: str, ref: str | Path | None, options: Mapping[str, Any], **told: Any
+) -> DocumentModel | None:
+    """Return the model that a task makes itself for these options, None where it makes none.
+
+    `told` is the device, the threads and the batch tokens.
+    """
+    task = registry().task(task_name)
+    if task is None or not issubclass(task, EncoderTask):
+        return None
+    return task.open(ref, make_options(task.Options, options), **told)
 
 
 def is_language(ref: str | Path | None, task_name: str | None) -> bool:
@@ -448,7 +446,3 @@ def backbone_session(folder: Path, info: BackboneInfo, device: str, threads: int
 def _identity(bundle: Bundle) -> str:
     digest = hashlib.sha256(msgspec.json.encode([bundle.info.files, bundle.backbone.hash]))
     return f"{bundle.info.name} {digest.hexdigest()[:16]}"
-
-
-def _document(text: str | Document) -> Document:
-    return text if isinstance(text, Document) else Document(text=text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +26,8 @@ from .errors import BundleError, LmtoolError, UsageError
 
 STAGING: Final = ".pull"
 """The folder beside the models in which a pull is under way."""
+_GOES_ON: Final = "the same command goes on with what has come"
+_NEEDS_NO_HUB: Final = "a folder with the model on this machine needs no hub"
 _BACKBONE: Final = "backbone"
 _BACKBONE_RECORD: Final = f"{_BACKBONE}/backbone.json"
 
@@ -74,22 +77,43 @@ def pull_models(
 def fetch_files(repository: str, choose: Callable[[Iterable[str]], list[str]]) -> Path:
     """Fetch files at the top of a repository into huggingface_hub's cache; return their folder.
 
-    `choose` gets the names of all files and returns those to fetch, at least one. Raises as
-    `pull_models` does.
+    `choose` gets the names of all files and returns those to fetch, at least one. Where the hub
+    cannot be reached, what was fetched before is taken. Raises as `pull_models` does.
     """
     _need_hub()
     from huggingface_hub import hf_hub_download
 
-    with _plain_errors(repository), _bars(False):
-        source = _Repository.find(repository, None)
-        paths = [
-            hf_hub_download(
-                repository, name, revision=source.commit, endpoint=_endpoint(),
-                library_name="lmtool", library_version=__version__,
-            )
-            for name in choose(sorted(source.files))
-        ]  # fmt: skip
-        return Path(paths[0]).parent
+    with _bars(False):
+        try:
+            with _plain_errors(repository, _NEEDS_NO_HUB):
+                source = _Repository.find(repository, None)
+        except _Unreachable:
+            if (fetched := _fetched_before(repository, choose)) is None:
+                raise
+            return fetched
+        with _plain_errors(repository, _NEEDS_NO_HUB):
+            paths = [
+                hf_hub_download(
+                    repository, name, revision=source.commit, endpoint=_endpoint(),
+                    library_name="lmtool", library_version=__version__,
+                )
+                for name in choose(sorted(source.files))
+            ]  # fmt: skip
+            return Path(paths[0]).parent
+
+
+def _fetched_before(repository: str, choose: Callable[[Iterable[str]], list[str]]) -> Path | None:
+    """Return the newest folder of huggingface_hub's cache that `choose` can choose from."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    name = repo_folder_name(repo_id=repository, repo_type="model")
+    folders = Path(constants.HF_HUB_CACHE, name, "snapshots").glob("*")
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
+        with contextlib.suppress(UsageError):
+            choose(sorted(path.name for path in folder.iterdir()))
+            return folder
+    return None
 
 
 def _need_hub() -> None:
@@ -265,19 +289,29 @@ def _bars(show: bool) -> Iterator[None]:
         enable_progress_bars()
 
 
+class _Unreachable(BundleError):
+    """The hub cannot be reached."""
+
+
 @contextlib.contextmanager
-def _plain_errors(repository: str) -> Iterator[None]:
-    """Turn what the library raises into a BundleError that says what is wrong and what mends it."""
+def _plain_errors(repository: str, way_out: str = _GOES_ON) -> Iterator[None]:
+    """Turn what the library raises into a BundleError that says what is wrong and what mends it.
+
+    What the library itself logs, as each try after the first, is left out.
+    """
     from huggingface_hub import constants, errors
 
-    hub = _endpoint() or constants.ENDPOINT
+    library = logging.getLogger("huggingface_hub")
+    hub, level = _endpoint() or constants.ENDPOINT, library.level
+    library.setLevel(logging.ERROR)
     try:
         yield
     except LmtoolError:
         raise
     except errors.OfflineModeIsEnabled as error:
-        raise BundleError(
-            f"{repository}: not fetched, HF_HUB_OFFLINE forbids it", hint="unset HF_HUB_OFFLINE"
+        raise _Unreachable(
+            f"{repository}: not fetched, HF_HUB_OFFLINE forbids it",
+            hint="unset HF_HUB_OFFLINE" + (f"; {way_out}" if way_out != _GOES_ON else ""),
         ) from error
     except errors.HFValidationError as error:
         raise UsageError(f"{repository}: no name of a repository", "write OWNER/NAME") from error
@@ -298,14 +332,16 @@ def _plain_errors(repository: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None and error.filename is not None:
             raise  # of our own disk
-        raise _unreachable(repository, hub, error) from error
+        raise _unreachable(repository, hub, error, way_out) from error
     except Exception as error:  # the library's HTTP client has its own, by version
-        raise _unreachable(repository, hub, error) from error
+        raise _unreachable(repository, hub, error, way_out) from error
+    finally:
+        library.setLevel(level)
 
 
-def _unreachable(repository: str, hub: str, error: BaseException) -> BundleError:
+def _unreachable(repository: str, hub: str, error: BaseException, way_out: str) -> _Unreachable:
     cause: Any = error.__cause__ or error
-    return BundleError(
+    return _Unreachable(
         f"{repository}: could not be fetched from {hub}: {type(cause).__name__}: {cause}",
-        hint="the same command goes on with what has come; HF_ENDPOINT names another hub",
+        hint=f"{way_out}; HF_ENDPOINT names another hub",
     )

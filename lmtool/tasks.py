@@ -18,9 +18,12 @@ from .options import make_options as make_options
 from .options import split_hint as split_hint
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from numpy.typing import NDArray
 
+    from .documentmodels import DocumentModel
     from .language import Completion, Message
     from .models import Model
     from .signature import Signature
@@ -88,6 +91,23 @@ class EncoderTask(ABC):
     def labels_of(cls, labels: dict[str, list[str]], layers: Sequence[str]) -> dict[str, list[str]]:
         """Return the labels that belong to these layers: the keys of these names by default."""
         return {key: names for key, names in labels.items() if key in layers}
+
+    @classmethod
+    def open(
+        cls,
+        ref: str | Path | None,
+        options: Any,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        batch_tokens: int = 1024,
+    ) -> DocumentModel | None:
+        """Return a model of the task's own making for these options; None, the default, for none.
+
+        For options that need no head of this task: what is found by its form alone, or what a
+        language model is asked for. `ref` is the model that somebody named, if any.
+        """
+        return None
 
     @classmethod
     def model_task(cls, options: Any) -> str:

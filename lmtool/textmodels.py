@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .batching import cut_chunks
 from .documents import Coverage, Document
 from .errors import DataError, UsageError
 from .language import (
@@ -90,16 +91,7 @@ class TextModel:
     def chunks(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
         """Cut a stream into chunks of about CHUNK_PROMPTS prompts, by the lengths of the texts."""
         per_prompt = 100 if self.task.unit(self.options) == "sentence" else 2 * self.model.context
-        chunk: list[Document] = []
-        n_prompts = 0
-        for document in documents:
-            chunk.append(document)
-            n_prompts += 1 + len(document.text) // per_prompt
-            if n_prompts >= CHUNK_PROMPTS:
-                yield chunk
-                chunk, n_prompts = [], 0
-        if chunk:
-            yield chunk
+        return cut_chunks(documents, CHUNK_PROMPTS, per_prompt)
 
     def annotate(self, documents: Sequence[Document]) -> list[Document | DataError]:
         """Return the documents with the task's layers, in order.
@@ -143,7 +135,7 @@ class TextModel:
         if unit != "text":
             return self._cut(document, unit)
         try:
-            return [self._ask(0, document)]
+            return [self._ask(0, document, shrinks=self.sampling.shrinks and not self.windows)]
         except PromptTooLong as error:
             if self.windows:
                 return self._cut(document, "window")
@@ -151,19 +143,23 @@ class TextModel:
                 error.hint += ", or have the text read in windows (--windows)"
             raise
 
-    def _ask(self, start: int, document: Document) -> Asked:
-        """Return a window with its prompt, with as much left out as must be to make it fit."""
+    def _ask(self, start: int, document: Document, *, shrinks: bool) -> Asked:
+        """Return a window with its prompt, with as much left out as must be to make it fit.
+
+        With `shrinks` the answer gets what room there is where nothing more can be left out.
+        """
+        context, sampling = self.model.context, self.sampling
         first: PromptTooLong | None = None
         while True:
             prompt = self._prompt(document)
-            room = self.model.context - self.sampling.max_tokens
             n_tokens = 0 if prompt is None else self.model.count(prompt)
-            if n_tokens <= room:
+            if n_tokens + sampling.max_tokens <= context:
                 return Asked(start, document, prompt)
-            limits = self.sampling.max_tokens, self.model.context
-            first = first or PromptTooLong(0, n_tokens, *limits)
+            first = first or PromptTooLong(0, n_tokens, sampling, context)
             shorter = self.task.shorter(document, self.options)
             if shorter is None:
+                if shrinks and n_tokens < context:
+                    return Asked(start, document, prompt)
                 raise first
             document = shorter
 
@@ -181,7 +177,7 @@ class TextModel:
         start = 0
         for end in window_ends(document.text, language, self.model.count, room, unit):
             part = document.with_text(document.text[start:end])
-            windows.append(self._ask(start, part))
+            windows.append(self._ask(start, part, shrinks=self.sampling.shrinks))
             start = end
         return windows
 
@@ -189,9 +185,11 @@ class TextModel:
         """Return how many tokens of text a window may have: those that the prompt leaves."""
         max_tokens, context = self.sampling.max_tokens, self.model.context
         n_around = self.model.count(self._prompt(document.with_text("x")) or "")
+        if self.sampling.shrinks:  # at most half of the room is the answer's
+            max_tokens = min(max_tokens, (context - n_around) // 2)
         room = context - max_tokens - n_around
-        if room < 1:
-            raise PromptTooLong(0, n_around, max_tokens, context)
+        if room < 1 or max_tokens < 1:
+            raise PromptTooLong(0, n_around, self.sampling, context)
         return min(room, max(int(max_tokens / self.task.growth), 1)) if self.task.growth else room
 
     # ── what is answered ─────────────────────────────────────────────────────────────────────
@@ -257,6 +255,13 @@ class Answer:
         """The document with the layers of what has come."""
         completions = [self.completion] if self.completion is not None else []
         return self._model.answered(self._document, [(self._asked, completions)])
+
+    @property
+    def fills_context(self) -> bool:
+        """Whether the model's context has no room for a token more."""
+        found = self.completion
+        n_tokens = 0 if found is None else found.prompt_tokens + found.tokens
+        return n_tokens >= self._model.model.context
 
     @property
     def n_left_out(self) -> int:
@@ -339,8 +344,14 @@ def form_for(task: str, model: LanguageModel) -> dict[str, Any]:
 def default_sampling(
     model: LanguageModel, values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
 ) -> Sampling:
-    """Return how a model samples: `values`, above the bundle's `defaults`, above our own."""
-    tokens = {"max_tokens": max(min(DEFAULT_TOKENS, model.context // 2), 1)}
+    """Return how a model samples: `values`, above the bundle's `defaults`, above our own.
+
+    max_tokens shrinks where nobody asked for it.
+    """
+    tokens = {
+        "max_tokens": max(min(DEFAULT_TOKENS, model.context // 2), 1),
+        "shrinks": "max_tokens" not in values,
+    }
     sampling: Sampling = make_options(Sampling, values, {**tokens, **(defaults or {})})
     return sampling
 

@@ -46,14 +46,19 @@ def examples() -> list[tuple[str, str]]:
     return found
 
 
-def write_talker(folder: Path) -> Path:
-    """Write the model as transformers saves it; return the folder."""
+def write_talker(
+    folder: Path, pairs: Sequence[tuple[str, str]] = (), context: int = CONTEXT
+) -> Path:
+    """Write the model as transformers saves it, of these prompts and completions or our own.
+
+    Return the folder.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    pairs = examples()
+    pairs = pairs or examples()
     texts = [prompt + completion for prompt, completion in pairs]
-    tiny_decoder(folder, texts, hidden_size=64, context=CONTEXT)
+    tiny_decoder(folder, texts, hidden_size=64, context=context)
     model = AutoModelForCausalLM.from_pretrained(folder)
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(0)

@@ -7,13 +7,21 @@ import random
 import numpy as np
 import pytest
 
-from lmtool.batching import cut_batches, pad_windows
+from lmtool.batching import cut_batches, cut_chunks, pad_windows
+from lmtool.documents import Document
 from lmtool.windows import Window
 
 
 def window(ids: list[int], shapes: list[int]) -> Window:
     none = np.zeros(0, np.int64)
     return Window(0, "", np.array(ids), np.array(shapes), (none, none, none))
+
+
+def test_cut_chunks() -> None:
+    texts = ["", "a" * 9, "a" * 10, "a" * 50, "a", "a"]  # 1, 1, 2, 6, 1 and 1 pieces
+    chunks = list(cut_chunks([Document(text=text) for text in texts], 3, 10))
+    assert [[len(d.text) for d in chunk] for chunk in chunks] == [[0, 9, 10], [50], [1, 1]]
+    assert list(cut_chunks([], 3, 10)) == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from tiny_bundle import write_tiny_bundle
 
 import lmtool
-from lmtool.bundles import find_bundle, load_bundle, problems, sha256, writing
+from lmtool.bundles import find_bundle, load_bundle, problems, read_record, sha256, writing
 from lmtool.sessions import GraphFile, OnnxSession, n_threads, open_session
 from lmtool.signature import Port, Signature
 
@@ -74,6 +74,32 @@ def test_a_newer_format_is_refused(bundle: Path) -> None:
     edit(bundle / "bundle.json", format=2)
     with pytest.raises(lmtool.BundleError, match="format 2, this lmtool reads 1"):
         load_bundle(bundle)
+
+
+class Record(msgspec.Struct):
+    step: int
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hint"),
+    [
+        ('{"format": 3, "step": 7}', "format 3, this lmtool reads 2", "pip install --upgrade"),
+        ('{"format": 1, "step": 7}', "format 1, this lmtool reads 2", "train again"),
+        ('{"step": 7}', "format None, this lmtool reads 2", "train again"),
+        ('{"format": 2}', r"run\.json: damaged: .* `step`", "train again"),
+        ("{", r"run\.json: damaged", "train again"),
+        (None, "no run: No such file or directory", "train again"),
+    ],
+)
+def test_a_record_that_cannot_be_read(
+    text: str | None, said: str, hint: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.json"
+    if text is not None:
+        path.write_text(text, "utf-8")
+    with pytest.raises(lmtool.BundleError, match=said) as caught:
+        read_record(path, Record, 2, what="run", hint="train again")
+    assert caught.value.hint.startswith(hint)
 
 
 def test_a_record_of_another_shape_is_refused(bundle: Path) -> None:

@@ -66,6 +66,16 @@ def test_a_completion_that_is_cut_is_said(lmtool: Lmtool) -> None:
     assert lmtool("generate", "The king", "-f", "text", "--max-tokens", 3, "-q").stderr == ""
 
 
+def test_a_completion_that_fills_the_context_is_said(lmtool: Lmtool, tmp_path: Path) -> None:
+    flags = ["-f", "text", "--temperature", 9, "--seed", 1]
+    prompt = "I like tea. " * 60
+    while (result := lmtool("generate", prompt, *flags)).exit_code:  # until it fits
+        prompt = prompt[12:]
+    assert "tokens: the model's context is full)" in result.stderr
+    firm = lmtool("generate", prompt, *flags, "--max-tokens", 24)
+    assert (firm.exit_code, "with max_tokens=24 that is" in firm.stderr) == (3, True)
+
+
 def test_a_pipe_of_prompts(lmtool: Lmtool) -> None:
     result = lmtool("generate", stdin="Once upon a time\nThe king\n")
     assert [completions(line) for line in result.stdout.splitlines()] == [
@@ -107,9 +117,39 @@ def test_what_does_not_fit_fails_alone(lmtool: Lmtool, tmp_path: Path) -> None:
 
 def test_a_run_that_was_stopped_goes_on(lmtool: Lmtool, tmp_path: Path) -> None:
     file, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
-    file.write_text("The king\n" * 300, "utf-8")
+    prompts = ["The king", "Once upon a time", "The cat", "I like tea. The king", "sea"]
+    file.write_text("".join(f"{prompt}\n" for prompt in prompts * 60), "utf-8")
     whole = tmp_path / "whole.jsonl"
     assert lmtool("generate", "--from", file, "-o", whole, "-q").exit_code == 0
+    stop_at_the_second_chunk(lmtool, "--from", file, "-o", out)
+    n_written = len((tmp_path / "out.jsonl.partial").read_bytes().splitlines())
+    assert 0 < n_written < 300
+    other = lmtool("generate", "--from", file, "-o", out, "--resume", "--max-tokens", 3)
+    assert (other.exit_code, "sampling" in other.stderr) == (2, True)
+    resumed = lmtool("generate", "--from", file, "-o", out, "--resume")
+    assert (resumed.exit_code, "of an earlier run" in resumed.stderr) == (0, True)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_drawn_seed_is_kept_for_the_run_that_goes_on(lmtool: Lmtool, tmp_path: Path) -> None:
+    file, out, whole = tmp_path / "a.txt", tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
+    file.write_text("The king\nOnce upon a time\n" * 140, "utf-8")
+    flags = ["--from", file, "--temperature", 3, "--max-tokens", 2]
+    stop_at_the_second_chunk(lmtool, *flags, "-o", out)
+    partial = (tmp_path / "out.jsonl.partial").read_bytes()
+    assert lmtool("generate", *flags, "-o", out, "--resume", "-q").exit_code == 0
+    found = out.read_bytes()
+    assert found.startswith(partial)
+    records = [json.loads(line) for line in found.splitlines()]
+    (seed,) = {item["seed"] for record in records for item in record["completions"]}
+    assert lmtool("generate", *flags, "--seed", seed, "-o", whole, "-q").exit_code == 0
+    assert whole.read_bytes() == found
+    assert lmtool("generate", *flags, "-o", tmp_path / "other.jsonl", "-q").exit_code == 0
+    assert (tmp_path / "other.jsonl").read_bytes() != found
+
+
+def stop_at_the_second_chunk(lmtool: Lmtool, *flags: object) -> None:
+    """Run generate, and interrupt it there."""
     from lmtool.textmodels import TextModel
 
     n_chunks = 0
@@ -124,12 +164,7 @@ def test_a_run_that_was_stopped_goes_on(lmtool: Lmtool, tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TextModel, "annotate", stop)
-        assert lmtool("generate", "--from", file, "-o", out).exit_code == 130
-    other = lmtool("generate", "--from", file, "-o", out, "--resume", "--max-tokens", 3)
-    assert (other.exit_code, "sampling" in other.stderr) == (2, True)
-    resumed = lmtool("generate", "--from", file, "-o", out, "--resume")
-    assert (resumed.exit_code, "of an earlier run" in resumed.stderr) == (0, True)
-    assert out.read_bytes() == whole.read_bytes()
+        assert lmtool("generate", *flags).exit_code == 130
 
 
 # ── sampling ─────────────────────────────────────────────────────────────────────────────────
@@ -327,6 +362,18 @@ def test_dialogues_in_batch(lmtool: Lmtool, tmp_path: Path) -> None:
 
 
 # ── beside other models ──────────────────────────────────────────────────────────────────────
+
+
+def test_without_a_model_the_ways_to_one_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMTOOL_MODELS", str(tmp_path))
+    monkeypatch.setenv("LMTOOL_PLUGINS", "generate,extract")
+    result = run_cli("generate", "The king")
+    assert result.exit_code == 4
+    assert "no model for 'generate' is installed" in result.stderr
+    assert "import one (lmtool models import OWNER/NAME), train one" in result.stderr
+    assert "models import" not in run_cli("extract", "--text", "x").stderr
 
 
 def test_the_only_model_of_a_task_is_its_default(

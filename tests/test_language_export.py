@@ -17,7 +17,12 @@ from lmtool._hf_folders import find_model, staged
 from lmtool.bundles import load_language_bundle
 from lmtool.documents import Document
 from lmtool.language import Sampling, load_language_model
-from lmtool.language_export import LanguageExport, checkpoint_export, write_language_bundle
+from lmtool.language_export import (
+    LanguageExport,
+    checkpoint_export,
+    measured_texts,
+    write_language_bundle,
+)
 
 torch = pytest.importorskip("torch")
 TEXTS = tuple(prompt + completion for prompt, completion in examples() if "<|" not in prompt)
@@ -100,6 +105,22 @@ def test_without_texts_the_model_is_measured_on_its_own(
     again = write_language_bundle(talker_folder, tmp_path / "b", options).metrics["fp32"]
     assert first == again
     assert first["tokens"] > 20
+
+
+@pytest.mark.parametrize(
+    ("lengths", "n_texts"), [([2] * 3, 3), ([2] * 100, 34), ([400], 1), ([2] * 4 + [400], 5)]
+)
+def test_texts_are_measured_in_part_where_they_are_long(
+    lengths: list[int], n_texts: int, talker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lmtool.language_export.MEASURED_TOKENS", 100)
+    model = load_language_model(talker)
+    texts = ["cat " * n for n in lengths]
+    found = measured_texts(replace(OPTIONS, texts=texts), talker, model)
+    assert len(found) == n_texts
+    assert all(any(text.startswith(part) for text in texts) for part in found)
+    n_tokens = sum(map(model.count, found))
+    assert min(sum(map(model.count, texts)), 50) <= n_tokens <= 200
 
 
 def test_gold_documents_are_measured_as_the_task_puts_them(

@@ -49,6 +49,25 @@ def test_long_texts_are_read_to_the_end(model: lmtool.Model) -> None:
     assert all(document.text[e.start : e.end] == e.text for e in document.entities or [])
 
 
+def test_windows_of_long_texts_are_held_in_parts(
+    model: lmtool.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    run_windows = lmtool.models._run_windows
+
+    def counting(models: Any, pending: Sequence[Any], parts: Any) -> None:
+        held.append(sum(len(window.ids) for _, window in pending))
+        run_windows(models, pending, parts)
+
+    expected = model(TEXTS[3])
+    monkeypatch.setattr("lmtool.models._run_windows", counting)
+    monkeypatch.setattr("lmtool.models.MOST_TOKENS", 50)
+    assert model(TEXTS[3]) == expected
+    most = 50 + model.encoder.encoding.max_tokens
+    assert len(held) > 3
+    assert max(held) <= most
+
+
 @pytest.mark.parametrize(("threads", "batch_tokens"), [(1, 1), (1, 64), (3, 32), (2, 4096)])
 def test_batches_and_threads_do_not_change_the_result(
     tiny_bundle: Path, model: lmtool.Model, threads: int, batch_tokens: int

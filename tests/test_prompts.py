@@ -118,6 +118,22 @@ def test_a_model_without_a_template_says_so(folder: Path) -> None:
         encoder.chat_prompt(TALK)
 
 
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ 1 // 0 }}", "fails on this dialogue: ZeroDivisionError"),
+        ("{{ messages[0].content + 1 }}", "fails on this dialogue: TypeError"),
+        ("{%- macro f() -%}{{ f() }}{%- endmacro -%}{{ f() }}", "dialogue: RecursionError"),
+        ("{{ raise_exception('no system') }}", "refuses this dialogue: no system"),
+        ("{{ messages.nothing.here }}", "refuses this dialogue"),
+        ("{% if %}", "the model's chat template is broken"),
+    ],
+)
+def test_whatever_goes_wrong_in_a_template_is_said(template: str, message: str) -> None:
+    with pytest.raises(lmtool.UsageError, match=message):
+        render_chat(template, [{"role": "user", "content": "x"}], {})
+
+
 def test_a_template_may_stand_in_the_tokenizers_configuration(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink()
     config = '{"bos_token": {"content": "<s>"}, "chat_template": [{"name": "default", '

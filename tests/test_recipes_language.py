@@ -207,7 +207,7 @@ def test_a_translation_that_is_held_out_is_not_learnt(translate: Any) -> None:
 def test_the_configurations_are_whole() -> None:
     from lmtool.training.config import convert_config, read_toml
     from lmtool.training.language.config import PretrainConfig
-    from lmtool.training.language.tuning import read_finetune_config
+    from lmtool.training.language.tuning import make_finetune_config
 
     for name in ("story-en/story.toml", "translate-en-zh/base.toml"):
         assert convert_config(PretrainConfig, read_toml(RECIPES / name)).objective == "causal"
@@ -215,4 +215,4 @@ def test_the_configurations_are_whole() -> None:
         ("chat-en/chat.toml", "chat"),
         ("translate-en-zh/translate.toml", "translate"),
     ):
-        assert read_finetune_config(RECIPES / name).task == task
+        assert make_finetune_config(read_toml(RECIPES / name)).task == task

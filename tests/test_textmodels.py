@@ -100,6 +100,29 @@ def test_a_text_that_does_not_fit_is_an_error_in_its_place(storyteller: TextMode
         storyteller(LONG)
 
 
+def test_the_default_of_max_tokens_shrinks_to_the_room_that_is_left(
+    storyteller: TextModel, talker: Path
+) -> None:
+    model = storyteller.model
+    text = next(
+        text
+        for n in range(60, 0, -1)
+        if CONTEXT - 24 < model.count(text := "I like tea. " * n + "The king") < CONTEXT
+    )
+    room = CONTEXT - model.count(text)
+    (found,) = storyteller(text).fields["completions"]
+    assert (found["tokens"] == room) == (found["finish"] == "length")
+    assert found["tokens"] <= room < 24
+    together = storyteller.annotate([Document(text="The king"), Document(text=text)])
+    assert together == [storyteller("The king"), storyteller(text)]
+    answer = storyteller.stream(text)
+    assert "".join(answer) == found["text"]
+    assert answer.fills_context == (found["tokens"] == room)
+    with pytest.raises(PromptTooLong, match="with max_tokens=24 that is"):
+        load_text_model(talker, max_tokens=24)(text)
+    assert load_text_model(talker, windows=True)(text).coverage == Coverage(len(text), len(text), 2)
+
+
 def test_windows_read_all_of_a_text(talker: Path) -> None:
     document = load_text_model(talker, windows=True)(LONG)
     assert document.coverage is not None
@@ -177,7 +200,7 @@ def test_the_defaults_of_a_bundle_are_below_what_is_given(talker: Path) -> None:
 
 def test_half_the_context_is_the_default_of_a_small_model(storyteller: TextModel) -> None:
     model = TextModel(GenerateTask({"stop": ["hat"]}), storyteller.model)
-    assert model.sampling == Sampling(max_tokens=CONTEXT // 2, stop=("hat",))
+    assert model.sampling == Sampling(max_tokens=CONTEXT // 2, stop=("hat",), shrinks=True)
     assert texts(model("The king")) == [" lost his "]
 
 

@@ -21,9 +21,9 @@ from cli_kit import Install
 from lmtool.errors import DataError, UsageError
 from lmtool.plugins import registry
 from lmtool.training.checkpoint import load_checkpoint, load_state
-from lmtool.training.config import format_config
+from lmtool.training.config import format_config, read_config
 from lmtool.training.inference import model_from_checkpoint
-from lmtool.training.run import prepare_run, resumed_config, train
+from lmtool.training.run import prepare_run, train
 
 TIMES = ("seconds", "tokens_per_second")
 EVERYTHING = {
@@ -103,7 +103,7 @@ def test_a_killed_run_resumes_bit_for_bit(folder: Path, undisturbed: Path, tmp_p
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert load_state(tmp_path / "run" / "last")[1].progress.step == 4
 
-    list(train(resumed_config(tmp_path / "run"), resume=True, task=kit.WordTagTask))
+    list(train(read_config(tmp_path / "run" / "config.toml"), resume=True, task=kit.WordTagTask))
     assert weights(tmp_path / "run") == weights(undisturbed)
     assert metrics(tmp_path / "run") == metrics(undisturbed)
 

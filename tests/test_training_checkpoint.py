@@ -96,7 +96,7 @@ def test_pickled_weights_are_refused(base: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "message"), [("./nowhere", "no such folder"), (".", "no encoder that transformers")]
+    ("base", "message"), [("./nowhere", "no such folder"), (".", "no model that transformers")]
 )
 def test_what_is_no_encoder_is_named(
     base: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..documents import Document
-from ..sources import BadRecord
 from .console import note, stdin_bytes, stdout_bytes
 from .gold import read_all
 from .needs import TRAINING, need
@@ -25,9 +25,9 @@ from .task import (
 )
 
 if TYPE_CHECKING:
+    from ..sources import ReadOptions
     from ..tasks import TextTask
 
-Read: TypeAlias = tuple[list[Document], list[BadRecord]]
 CHUNK = 1000
 """Documents that are converted at a time."""
 
@@ -73,27 +73,44 @@ def check(
     read = read_options(token_column=token_column, tag_column=tag_column)
     named = registry().task(task)
     if named is not None and issubclass(named, TextTask):
-        return _check_texts(named, base, max_tokens, read_all(files, options=read),
-                            read_all(dev or [], options=read))  # fmt: skip
+        return _check_texts(named, base, max_tokens, files, dev or [], read)
     found = find_task(task)
     encoding = windows.Encoding(max_tokens=max_tokens or 128, language=language)
     encoder = windows.TextEncoder(_tokenizer(base), encoding)
-    train, bad = read_all(files, options=read)
-    dev_documents, dev_bad = read_all(dev or [], options=read)
+    train, bad = read_all(files, read)
+    dev_documents, dev_bad = read_all(dev or [], read)
     report = check_data(found.layers, encoder, train, dev_documents, bad + dev_bad)
     print(render_report(report))
     return PARTLY_FAILED if report.bad else 0
 
 
 def _check_texts(
-    task: type[TextTask], base: str, max_tokens: int | None, train: Read, dev: Read
+    task: type[TextTask],
+    base: str,
+    max_tokens: int | None,
+    files: Sequence[str],
+    dev_files: Sequence[str],
+    read: ReadOptions,
 ) -> int:
+    """Report on the documents of a text task; those of another shape cannot be read."""
     need("lmtool data check of a text task", TRAINING)
-    from ..training.language.check import render_text_report
+    from ..training.language.check import (
+        nothing_to_learn,
+        render_text_report,
+        shape_check,
+        shape_hint,
+    )
     from ..training.language.finetune import check_files
 
-    report = check_files(task, base, max_tokens, train[0], dev[0], train[1] + dev[1])
+    check = shape_check(task)
+    train, bad = read_all(files, read, check)
+    dev, dev_bad = read_all(dev_files, read, check)
+    hint = shape_hint(task)  # training has no --text-field
+    bad = [replace(r, hint=hint if "--text-field" in r.hint else r.hint) for r in bad + dev_bad]
+    report = check_files(task, base, max_tokens, train, dev, bad)
     print(render_text_report(report))
+    if report.train.examples == 0 and not report.bad and not report.train.too_long:
+        raise nothing_to_learn(task, files, len(train))
     return PARTLY_FAILED if report.bad else 0
 
 

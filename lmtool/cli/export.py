@@ -42,7 +42,8 @@ def export(
     precision: Annotated[
         Literal["int4", "int8", "int8-dynamic", "fp32", "fp16"] | None,
         typer.Option(
-            help="Numbers of the weights (default: int8, int4 for a language model).",
+            help="Numbers of the weights: int8 (default), int8-dynamic, fp16 or fp32; of a "
+            "language model int4 (default), int8, fp16 or fp32.",
             show_default=False,
         ),
     ] = None,

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from ..documents import Document
 from ..errors import DataError
-from ..inputs import expand_inputs, read_documents
+from ..inputs import Check, expand_inputs, read_documents
 from ..sources import BadRecord, ReadOptions
 
 
@@ -19,10 +19,10 @@ def read_gold(
 
 
 def read_all(
-    files: Sequence[str], input_format: str | None = None, options: ReadOptions | None = None
+    files: Sequence[str], options: ReadOptions | None = None, check: Check | None = None
 ) -> tuple[list[Document], list[BadRecord]]:
-    """Return the documents of files, and the records that cannot be read."""
-    found = list(read_documents(files, input_format, options)) if files else []
+    """Return the documents of files, and the records that cannot be read, or `check` refuses."""
+    found = list(read_documents(files, None, options, check)) if files else []
     return (
         [record for record in found if isinstance(record, Document)],
         [record for record in found if isinstance(record, BadRecord)],

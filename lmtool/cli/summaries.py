@@ -23,7 +23,7 @@ OWN = {
     "remember": "Remember texts, so that recall finds them",
     "roles": "Find who did what to whom: predicates and their arguments",
     "similarity": "Say how alike two texts are",
-    "summarize": "Summarize texts of any length in their own sentences",
+    "summarize": "Summarize texts of any length",
     "translate": "Translate texts into another language",
     "understand": "Say what a text is: sentiment, topic, intent, your own classes",
 }

@@ -310,9 +310,17 @@ def load_model(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]
     """Return the model that the flags name, or the task's own, with these options."""
     from ..bundles import find_bundle
     from ..choice import default_model, read_head
-    from ..models import check_task, load
+    from ..models import check_task, load, own_model
     from ..tasks import make_options
 
+    told: dict[str, Any] = {
+        "device": flags.device or settings().device,
+        "threads": settings().threads if flags.threads is None else flags.threads,
+        "batch_tokens": flags.batch_tokens or settings().batch_tokens,
+    }
+    own = own_model(task.name, flags.model, options, **told)
+    if own is not None:
+        return own
     wanted = task.model_task(make_options(task.Options, options))
     parts = options.get("scheme", ()) if wanted == task.name else ()
     ref = flags.model or default_model(wanted, parts)
@@ -320,14 +328,7 @@ def load_model(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]
         folder = find_bundle(ref)
         check_task(f"--model {ref}", read_head(folder).task, wanted, task.name)
         ref = str(folder)
-    return load(
-        ref,
-        device=flags.device or settings().device,
-        threads=settings().threads if flags.threads is None else flags.threads,
-        batch_tokens=flags.batch_tokens or settings().batch_tokens,
-        task_name=task.name,
-        **options,
-    )
+    return load(ref, task_name=task.name, **told, **options)
 
 
 def _options(model: Any) -> dict[str, str]:
@@ -335,6 +336,7 @@ def _options(model: Any) -> dict[str, str]:
     found = {"options": repr(model.options)}
     if (sampling := getattr(model, "sampling", None)) is not None:
         found["sampling"] = f"{sampling!r}, windows={model.windows}"
+        found["seed"] = str(sampling.seed)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import sys
@@ -62,7 +63,7 @@ def _run(task: type[TextTask], values: dict[str, Any]) -> int:
         if flags.text is not None and _is_streamed(flags, values):
             return _stream(load_text(task, flags, values), flags)
     try:
-        return run_over(flags, lambda: load_text(task, flags, values))
+        return run_over(flags, lambda: _seeded(load_text(task, flags, values), flags))
     except UsageError as error:
         if task.command == "prompt" and (error.hint or "").endswith("with --text"):
             error.hint = "a prompt itself is given without --from"
@@ -97,6 +98,19 @@ def load_text(task: type[TextTask], flags: RunFlags, values: dict[str, Any]) -> 
         **given(task.Options, values),
         **sampling,
     )
+
+
+def _seeded(model: TextModel, flags: RunFlags) -> TextModel:
+    """Draw a seed for a run that needs one and has none, or take that of the run that goes on."""
+    from ..journal import begun_with
+    from ..language import seed_of
+
+    if model.sampling.is_random and model.sampling.seed is None:
+        path = output_path(flags) if flags.resume else None
+        known = "" if path is None else begun_with(path).get("seed", "")
+        seed = int(known) if known.isdecimal() else seed_of(model.sampling)
+        model.sampling = dataclasses.replace(model.sampling, seed=seed)
+    return model
 
 
 def _schema(path: Path) -> str:
@@ -150,7 +164,8 @@ def write_answer(answer: Answer, *, quiet: bool = False) -> None:
         out.flush()
     completion = answer.completion
     if completion is not None and completion.finish == "length" and not quiet:
-        note(f"(cut at {completion.tokens} tokens: --max-tokens)")
+        why = "the model's context is full" if answer.fills_context else "--max-tokens"
+        note(f"(cut at {completion.tokens} tokens: {why})")
 
 
 def _shown(text: str) -> str:
@@ -168,7 +183,7 @@ def _sampling_flags(task: type[TextTask]) -> list[inspect.Parameter]:
     from ..language import Sampling
 
     hidden = () if task.takes_choices else ("choices",)
-    flags = options_from(Sampling, without=("stop", "schema", *hidden))
+    flags = options_from(Sampling, without=("stop", "schema", "shrinks", *hidden))
     return [*flags, *parameters_of(_drawn)]
 
 

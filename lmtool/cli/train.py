@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
+from typer.core import TyperCommand
 
 from ..errors import UsageError
-from ..training.config import TrainConfig, make_config, read_toml
+from ..training.config import CONFIG_FILE, TrainConfig, make_config, read_toml
 from ..training.language.tuning import FinetuneConfig, make_finetune_config
 from .console import note, progress_bar
-from .flags import command_function, options_from, options_of, pair, parameters_of
+from .convert import HELP_FLAGS, convert_plainly
+from .flags import command_function, given, options_from, options_of, pair, parameters_of
 from .needs import TRAINING, need
 
 if TYPE_CHECKING:
@@ -26,12 +28,15 @@ if TYPE_CHECKING:
 
 TABLES = ("labels", "form", "options", "tasks")
 """Fields that hold a table: flags of the form NAME=VALUE."""
+FILES = ("data", "dev")
+"""Fields that name files, which may have a comma in their names."""
 
+DOC = "Train a model on documents that hold gold layers."
 EPILOG = (
     "Tasks of language models (generate, chat, translate) are tuned from a language model and have "
-    "settings of their own: see docs/finetune.md. A run writes RUN/config.toml, which starts it "
-    "again with --config, RUN/metrics.jsonl, RUN/best and RUN/last. A run that was stopped goes on "
-    "with: lmtool train --resume -o RUN"
+    "settings of their own: lmtool train chat --help, docs/finetune.md. A run writes "
+    "RUN/config.toml, which starts it again with --config, RUN/metrics.jsonl, RUN/best and "
+    "RUN/last. A run that was stopped goes on with: lmtool train --resume -o RUN"
 )
 
 
@@ -43,13 +48,35 @@ def add_commands(app: typer.Typer) -> None:
         *options_from(TrainConfig, without=("task", *TABLES), shorts={"out": "-o"}),
         *options_from(FinetuneConfig, without=shared),
         *parameters_of(_more)[1:],
+        *parameters_of(run_flags),
     ]
-    doc = "Train a model on documents that hold gold layers."
-    app.command("train", epilog=EPILOG)(command_function(_train, parameters, doc))
+    command = app.command("train", epilog=EPILOG, cls=TrainCommand)
+    command(command_function(_train, parameters, DOC))
+
+
+class TrainCommand(TyperCommand):
+    """The command, whose --help beside the name of a text task shows the settings of those."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        if set(HELP_FLAGS) & set(args) and any(map(_is_text_task, args)):
+            own = typer.Typer(add_completion=False)
+            parameters = [
+                *parameters_of(_more)[:1],
+                *options_from(FinetuneConfig, without=("task", *TABLES), shorts={"out": "-o"}),
+                *parameters_of(_more)[-1:],
+                *parameters_of(run_flags),
+            ]
+            own.command()(command_function(_train, parameters, DOC))
+            self.params = typer.main.get_command(own).params
+            convert_plainly(self)
+        return super().parse_args(ctx, args)
 
 
 def _more(
-    task: Annotated[str | None, typer.Argument(help="The task, as extract.")] = None,
+    task: Annotated[
+        str | None, typer.Argument(help="The task, as extract; --help behind it shows its flags.")
+    ] = None,
     labels: Annotated[
         list[str] | None,
         typer.Option(help="Labels of a layer (default: those of the data).", metavar="LAYER=A,B"),
@@ -58,6 +85,11 @@ def _more(
         list[str] | None,
         typer.Option(help="A default of the task's options in the model.", metavar="NAME=VALUE"),
     ] = None,
+) -> None:
+    """Hold the flags that are no fields of TrainConfig."""
+
+
+def run_flags(
     config: Annotated[
         str | None, typer.Option(help="A TOML file with these settings; flags have precedence.")
     ] = None,
@@ -66,7 +98,7 @@ def _more(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
-    """Hold the flags that are no fields of TrainConfig."""
+    """Hold the flags of every command that trains."""
 
 
 def _train(values: dict[str, Any]) -> int:
@@ -78,6 +110,8 @@ def _train(values: dict[str, Any]) -> int:
             pass
         return 0
     note(run.describe() + "\n")
+    if isinstance(config, FinetuneConfig):
+        note(sizes(run))
     best = Path(config.out) / "best"
     export = f"make it run with lmtool export {best} -o FOLDER --dev FILE"
     watch(run, "lmtool train", f"{best}: {export}")
@@ -96,50 +130,70 @@ def _prepare(config: TrainConfig | FinetuneConfig, *, resume: bool) -> Run | Fin
 
 def config_of(values: Mapping[str, Any]) -> TrainConfig | FinetuneConfig:
     """Return what flags say, above the --config file or the run that is resumed."""
-    names = [f.name for cls in (TrainConfig, FinetuneConfig) for f in dataclasses.fields(cls)]
-    flags = {
-        name: values[name] for name in names if name not in TABLES and values.get(name) is not None
-    }
-    if "layers" in flags:
-        flags["layers"] = [name for text in flags["layers"] for name in text.split(",")]
+    flags = flags_of((TrainConfig, FinetuneConfig), values)
     if values.get("labels"):
         pairs = [pair("--labels", text) for text in values["labels"]]
         flags["labels"] = {layer: names.split(",") for layer, names in pairs}
     if values.get("option"):
         flags["options"] = options_of(values["option"])
-    path, out = values.get("config"), flags.get("out")
-    if not path and values.get("resume") and out and (Path(out) / "config.toml").is_file():
-        path = str(Path(out) / "config.toml")
+    example = "lmtool train extract --data train.jsonl --base ENCODER --out RUN, or --config"
+    return _make_config(*above_file(flags, values, ("task", "data", "base", "out"), example))
+
+
+def flags_of(classes: Sequence[type[Any]], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of configurations that were given as flags, without tables."""
+    plain = {name: value for name, value in values.items() if name not in (*TABLES, *FILES)}
+    flags = {name: value for cls in classes for name, value in given(cls, plain).items()}
+    return flags | {name: tuple(values[name]) for name in FILES if values.get(name)}
+
+
+def above_file(
+    flags: dict[str, Any], values: Mapping[str, Any], required: Sequence[str], example: str
+) -> tuple[dict[str, Any], str]:
+    """Return flags above the settings of --config, or of the run that is resumed, and that file.
+
+    Without a file, "", UsageError names what is missing, with the example.
+    """
+    out = flags.get("out", "")
+    own = Path(out) / CONFIG_FILE
+    path = values.get("config") or ""
+    if not path and values.get("resume") and out and own.is_file():
+        path = str(own)
     if path:
-        return _make_config({**read_toml(Path(path)), **flags}, path)
-    if missing := [name for name in ("task", "data", "base", "out") if name not in flags]:
-        check_resumed(values)
-        names = ["TASK" if name == "task" else f"--{name}" for name in missing]
+        return {**read_toml(Path(path)), **flags}, path
+    missing = [name for name in required if name not in flags]
+    if missing and values.get("resume") and out:
         raise UsageError(
-            f"missing: {', '.join(names)}",
-            hint="lmtool train extract --data train.jsonl --base ENCODER --out RUN, or --config",
-        )
-    return _make_config(flags)
-
-
-def check_resumed(values: Mapping[str, Any]) -> None:
-    """Raise UsageError where a run is to be resumed and there is none in its folder."""
-    if values.get("resume") and values.get("out"):
-        raise UsageError(
-            f"{values['out']}: no run to resume, it has no config.toml",
+            f"{out}: no run to resume, it has no {CONFIG_FILE}",
             hint="give the folder that --out named when the run began",
         )
+    if missing:
+        names = ["TASK" if name == "task" else f"--{name}" for name in missing]
+        raise UsageError(f"missing: {', '.join(names)}", hint=example)
+    return flags, ""
 
 
 def _make_config(values: Mapping[str, Any], where: str = "") -> TrainConfig | FinetuneConfig:
     """Return the configuration of the kind of task that `values` name."""
+    is_text = _is_text_task(values.get("task"))
+    return make_finetune_config(values, where) if is_text else make_config(values, where)
+
+
+def _is_text_task(name: object) -> bool:
     from ..plugins import registry
     from ..tasks import TextTask
 
-    task = values.get("task")
-    found = registry().task(task) if isinstance(task, str) and task else None
-    is_text = found is not None and issubclass(found, TextTask)
-    return make_finetune_config(values, where) if is_text else make_config(values, where)
+    found = registry().task(name) if isinstance(name, str) and name else None
+    return found is not None and issubclass(found, TextTask)
+
+
+def sizes(run: Any) -> str:
+    """Return how large the model of a language run is, what of it learns, and for how long."""
+    weights = list(run.learner.model.parameters())
+    n_weights = sum(weight.numel() for weight in weights)
+    n_learnt = sum(weight.numel() for weight in weights if weight.requires_grad)
+    learnt = f" ({n_learnt:,} of them learn)" if n_learnt < n_weights else ""
+    return f"{n_weights:,} parameters{learnt}, {run.n_steps:,} steps on {run.learner.device}"
 
 
 class Watched(Protocol):
@@ -149,9 +203,12 @@ class Watched(Protocol):
     def config(self) -> Any:
         """What it was told; `out` is its folder."""
 
+    @property
+    def saved_step(self) -> int:
+        """The step that --resume would go on from; 0 where nothing is saved."""
+
     n_steps: int
     first_step: int
-    saved_step: int
 
     def train(self) -> Iterator[Step]:
         """Train and yield each step."""

@@ -50,6 +50,8 @@ def annotation_rows(document: Document) -> Iterator[Row]:
         yield Row(key, "summary", text=document.summary.text)
         for start, end in document.summary.sentences:
             yield Row(key, "summary.sentence", None, start, end, document.text[start:end])
+        for part in document.summary.parts:
+            yield Row(key, "summary.part", None, part.start, part.end, part.text)
     for name in WRITTEN:
         yield from written_rows(document, name)
     for name, spans in own_spans(document):

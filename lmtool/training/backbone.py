@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from .._hf_folders import BASES, base_name, find_base
 from ..errors import BundleError, UsageError
 from ..signature import Port, Signature
 from ..windows import N_SHAPES
@@ -186,18 +187,25 @@ def layers_of(encoder: Any) -> nn.ModuleList:
 
 
 def model_folder(base: str) -> str:
-    """Return what transformers reads: a folder, the one inside a checkpoint, or a hub name."""
+    """Return the folder that transformers reads: one, that inside a checkpoint, or a hub's copy.
+
+    Raises UsageError for a bundle, and BundleError where there is no such model.
+    """
+    name = model_name(base)
+    return name if Path(name).is_dir() else str(find_base(name))
+
+
+def model_name(base: str) -> str:
+    """Return how transformers names a base: a folder, that inside a checkpoint, or a hub's name.
+
+    Raises as `model_folder` does, without asking the hub.
+    """
     path = Path(base)
     if (path / "checkpoint.json").is_file():
         return str(path / BACKBONE_FOLDER)
     if (path / "language.json").is_file():
         return str(path / "model")
-    if not path.is_dir() and (base.startswith(("/", ".", "~")) or base.count("/") > 1):
-        raise BundleError(
-            f"{base}: no such folder",
-            hint="give the folder of a Hugging Face encoder, a name on its hub, or a checkpoint",
-        )
-    return base
+    return base_name(base)
 
 
 def _load_shapes(backbone: Backbone, path: Path) -> None:
@@ -245,9 +253,8 @@ def reading(base: str) -> Iterator[None]:
                 "convert them once: AutoModel.from_pretrained(BASE).save_pretrained(FOLDER)",
             ) from error
         raise BundleError(
-            f"{base}: no encoder that transformers can load: {_first_line(error)}",
-            hint="give the folder of a Hugging Face encoder (config.json, model.safetensors, "
-            "tokenizer.json), a name on its hub, or a checkpoint of lmtool",
+            f"{base}: no model that transformers can load: {_first_line(error)}",
+            hint=BASES,
         ) from error
 
 

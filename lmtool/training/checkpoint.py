@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .. import __version__
-from ..bundles import problems, sha256, write_record, writing
+from ..bundles import problems, read_record, sha256, write_record, writing
 from ..errors import BundleError, UsageError
 from ..tasks import EncoderTask
 from ..windows import Encoding, TextEncoder
@@ -38,7 +38,7 @@ from .backbone import (
 )
 from .config import TrainConfig
 from .frozen import FrozenBackbone, onnx_folder
-from .learner import StateRecord
+from .learner import State, StateRecord
 from .lora import adapters, merged_weights
 
 FORMAT: Final = 2
@@ -124,11 +124,7 @@ def code_versions() -> dict[str, str]:
     }
 
 
-def save_checkpoint(
-    folder: Path,
-    checkpoint: Checkpoint,
-    state: tuple[dict[str, Tensor], StateRecord] | None = None,
-) -> None:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, state: State | None = None) -> None:
     """Write a checkpoint; until it is complete on the disk, the one before it stays.
 
     `state` is what `Learner.state` gives, for a run that may be resumed.
@@ -147,7 +143,7 @@ def save_checkpoint(
         write_last(new, RECORD_FILE, info)
 
 
-def save_state(folder: Path, state: tuple[dict[str, Tensor], StateRecord]) -> None:
+def save_state(folder: Path, state: State) -> None:
     """Write what a resumed run needs beside the weights; `load_state` reads it."""
     _save(state[0], folder / "state.safetensors")
     write_record(folder / "state.json", state[1])
@@ -251,7 +247,7 @@ def load_head(
     return Head(instance, module.eval(), info.options)
 
 
-def load_state(folder: Path) -> tuple[dict[str, Tensor], StateRecord]:
+def load_state(folder: Path) -> State:
     """Load what `save_checkpoint` was given as `state`; BundleError when there is none."""
     path = folder / "state.json"
     try:
@@ -266,23 +262,9 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], StateRecord]:
 
 def read_info(folder: Path) -> CheckpointInfo:
     """Read checkpoint.json; BundleError when it is missing, damaged or of another format."""
+    hint = "give a folder that lmtool train wrote, such as RUN/best, or train again"
     path = folder / RECORD_FILE
-    try:
-        data = path.read_bytes()
-        number = msgspec.json.decode(data, type=dict[str, Any]).get("format")
-        if number != FORMAT:
-            raise BundleError(
-                f"{path}: format {number!r}, this lmtool reads {FORMAT}",
-                hint="pip install --upgrade lmtool",
-            )
-        return msgspec.json.decode(data, type=CheckpointInfo)
-    except OSError as error:
-        raise BundleError(
-            f"{folder}: no checkpoint: {error.strerror}",
-            hint="a checkpoint is a folder that lmtool train wrote, such as RUN/best",
-        ) from error
-    except msgspec.DecodeError as error:
-        raise BundleError(f"{path}: damaged: {error}") from error
+    return read_record(path, CheckpointInfo, FORMAT, what="checkpoint", hint=hint)
 
 
 def find_checkpoint(folder: Path, record: str = RECORD_FILE) -> Path:

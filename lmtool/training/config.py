@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     C = TypeVar("C", bound=DataclassInstance)
 _NONE: Mapping[str, Any] = MappingProxyType({})
+CONFIG_FILE = "config.toml"
 
 # What a single task and a table of several share.
 Files = Annotated[tuple[str, ...], Opt("Files of documents with gold layers")]
@@ -38,6 +39,29 @@ Form = Annotated[
     dict[str, Any], Opt("What else decides the head's form, as the task's documentation says")
 ]
 Defaults = Annotated[dict[str, Any], Opt("Options of the task that the model has as its defaults")]
+
+# What runs of several kinds are told.
+Out = Annotated[str, Opt("Folder of the run, for checkpoints, metrics and config.toml")]
+DevShare = Annotated[float, Opt("Share of the data to evaluate on when there is no --dev", 0, 0.9)]
+LoraRank = Annotated[int, Opt("Rank of the additions of --tune lora", 1)]
+MaxSteps = Annotated[int, Opt("Stop after this many steps (0: after the epochs)", 0)]
+MinSteps = Annotated[
+    int, Opt("Steps at least: an epoch goes through little data more than once (see --epochs)", 0)
+]
+WeightDecay = Annotated[float, Opt("Weight decay; biases and norms have none", 0)]
+Clip = Annotated[float, Opt("Largest norm of the gradients (0: no limit)", 0)]
+EvalEvery = Annotated[int, Opt("Steps between evaluations (0: each epoch)", 0)]
+SaveEvery = Annotated[
+    int, Opt("Steps between saves (0: at evaluations); a killed run goes on from the last", 0)
+]
+Patience = Annotated[int, Opt("Evaluations without gain after which to stop (0: never)", 0)]
+Seed = Annotated[int, Opt("Seed of everything random", 0)]
+Precision = Annotated[
+    Literal["auto", "no", "bf16", "fp16"],
+    Opt("Mixed precision; auto is bf16 where the hardware is faster with it"),
+]
+Device = Annotated[str, Opt("Device: auto, cpu, cuda, cuda:N or mps")]
+Threads = Annotated[int, Opt("CPU threads (0: all cores)", 0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +93,8 @@ class TaskConfig:
 class TrainConfig:
     """How to train encoder tasks. Every field is a flag of `lmtool train` and a TOML key."""
 
+    command: ClassVar[str] = "lmtool train"
+
     task: TaskName = ""
     data: Files = ()
     base: Annotated[
@@ -78,26 +104,21 @@ class TrainConfig:
             "hub name, or a checkpoint; for --tune head also a model"
         ),
     ]
-    out: Annotated[str, Opt("Folder of the run, for checkpoints, metrics and config.toml")]
+    out: Out
     dev: DevFiles = ()
-    dev_share: Annotated[
-        float, Opt("Share of the data to evaluate on when there is no --dev", 0, 0.9)
-    ] = 0.1
+    dev_share: DevShare = 0.1
 
     tune: Annotated[
         Literal["full", "head", "lora"],
         Opt("What learns: all weights, the head alone, or the head and low-rank additions"),
     ] = "full"
-    lora_rank: Annotated[int, Opt("Rank of the additions of --tune lora", 1)] = 16
+    lora_rank: LoraRank = 16
 
     epochs: Annotated[
         int, Opt("Times to go through the data (head and lora: 10, text tasks: 3)", 1)
     ] = 5
-    max_steps: Annotated[int, Opt("Stop after this many steps (0: after the epochs)", 0)] = 0
-    min_steps: Annotated[
-        int,
-        Opt("Steps at least: an epoch goes through little data more than once (see --epochs)", 0),
-    ] = 0
+    max_steps: MaxSteps = 0
+    min_steps: MinSteps = 0
     batch_tokens: Annotated[int, Opt("Tokens of a batch, with padding (text tasks: 4096)", 1)] = (
         2048
     )
@@ -112,12 +133,12 @@ class TrainConfig:
     head_lr: Annotated[
         float, Opt("Highest learning rate of the head and of the case shapes (head: 2e-3)", 0)
     ] = 5e-4
-    weight_decay: Annotated[float, Opt("Weight decay; biases and norms have none", 0)] = 0.01
+    weight_decay: WeightDecay = 0.01
     warmup: Annotated[float, Opt("Share of the steps in which the rates rise", 0, 1)] = 0.1
     decay: Annotated[
         Literal["linear", "cosine", "constant"], Opt("How the rates fall afterwards")
     ] = "linear"
-    clip: Annotated[float, Opt("Largest norm of the gradients (0: no limit)", 0)] = 1.0
+    clip: Clip = 1.0
     dropout: Annotated[
         float | None, Opt("Dropout inside the encoder (default: the encoder's own)", 0, 0.9)
     ] = None
@@ -150,19 +171,14 @@ class TrainConfig:
         Opt("Several tasks on one encoder, in place of task, data, dev and what is theirs"),
     ] = ()
 
-    eval_every: Annotated[int, Opt("Steps between evaluations (0: each epoch)", 0)] = 0
-    save_every: Annotated[
-        int, Opt("Steps between saves (0: at evaluations); a killed run goes on from the last", 0)
-    ] = 0
-    patience: Annotated[int, Opt("Evaluations without gain after which to stop (0: never)", 0)] = 3
+    eval_every: EvalEvery = 0
+    save_every: SaveEvery = 0
+    patience: Patience = 3
 
-    seed: Annotated[int, Opt("Seed of everything random", 0)] = 0
-    precision: Annotated[
-        Literal["auto", "no", "bf16", "fp16"],
-        Opt("Mixed precision; auto is bf16 where the hardware is faster with it"),
-    ] = "auto"
-    device: Annotated[str, Opt("Device: auto, cpu, cuda, cuda:N or mps")] = "auto"
-    threads: Annotated[int, Opt("CPU threads (0: all cores)", 0)] = 0
+    seed: Seed = 0
+    precision: Precision = "auto"
+    device: Device = "auto"
+    threads: Threads = 0
 
     def __post_init__(self) -> None:
         """Raise UsageError when a number is out of its range."""
@@ -224,10 +240,17 @@ def make_config(values: Mapping[str, Any], where: str = "") -> TrainConfig:
     Raises UsageError, naming the key and `where` (a file), for an unknown or missing key, a
     value of the wrong type and a number out of range.
     """
-    tuned = DEFAULTS.get(str(values.get("tune", "full")), {})
+    return convert_config(TrainConfig, values, where, tuned_defaults(values, DEFAULTS))
+
+
+def tuned_defaults(
+    values: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the defaults of what is tuned; without `min_steps` where the epochs are given."""
+    found = dict(defaults.get(str(values.get("tune", "full")), {}))
     if "epochs" in values:
-        tuned = {name: value for name, value in tuned.items() if name != "min_steps"}
-    return convert_config(TrainConfig, values, where, tuned)
+        found.pop("min_steps", None)
+    return found
 
 
 def convert_config(
@@ -266,9 +289,18 @@ def read_config(path: Path) -> TrainConfig:
     return make_config(read_toml(path), str(path))
 
 
-def format_config(config: DataclassInstance, command: str = "lmtool train") -> str:
+def write_config(config: Any) -> None:
+    """Write RUN/config.toml, which starts the run again."""
+    path = Path(config.out) / CONFIG_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{CONFIG_FILE}.new")
+    new.write_text(format_config(config), "utf-8")
+    new.replace(path)
+
+
+def format_config(config: Any) -> str:
     """Return a configuration as TOML with each key's help as a comment; None is left out."""
-    lines = [f"# Start this training again with: {command} --config FILE"]
+    lines = [f"# Start this training again with: {config.command} --config FILE"]
     tables = []
     has_tables = bool(getattr(config, "tasks", ()))
     for name, option in config_options(type(config)).items():
@@ -287,35 +319,38 @@ _SINGLE = {f.name for f in dataclasses.fields(TaskConfig)}
 
 
 def _task_rows(entry: TaskConfig) -> list[str]:
-    values = {f.name: getattr(entry, f.name) for f in dataclasses.fields(entry)}
+    rows = _values(entry).items()
     return [
         "",
         "[[tasks]]",
-        *(f"{name} = {_toml(value)}" for name, value in values.items() if value or name == "data"),
+        *(f"{name} = {_toml(value)}" for name, value in rows if value or name == "data"),
     ]
 
 
-def absolute(config: TrainConfig) -> TrainConfig:
+def _values(config: DataclassInstance) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def absolute(config: C) -> C:
     """Return the configuration with absolute paths, so that it works from any folder.
 
-    A base that is not a folder here is a hub name and stays as it is.
+    A base or tokenizer that is not there is a hub name, a size a name, and stays as it is.
     """
 
-    def paths(files: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str(Path(file).resolve()) for file in files)
+    def path(name: str) -> str:
+        return str(Path(name).resolve())
 
-    tasks = tuple(
-        dataclasses.replace(entry, data=paths(entry.data), dev=paths(entry.dev))
-        for entry in config.tasks
-    )
-    return dataclasses.replace(
-        config,
-        data=paths(config.data),
-        dev=paths(config.dev),
-        tasks=tasks,
-        base=str(Path(config.base).resolve()) if Path(config.base).is_dir() else config.base,
-        out=str(Path(config.out).resolve()),
-    )
+    changes: dict[str, Any] = {}
+    for name, value in _values(config).items():
+        may_be_path = name in ("base", "tokenizer") and value != ""
+        may_be_path |= name == "size" and value.endswith(".json")
+        if name == "tasks":
+            changes[name] = tuple(map(absolute, value))
+        elif name in ("data", "dev"):
+            changes[name] = tuple(map(path, value))
+        elif name == "out" or (may_be_path and Path(value).exists()):
+            changes[name] = path(value)
+    return dataclasses.replace(config, **changes)
 
 
 def check_ranges(config: DataclassInstance) -> None:

@@ -15,9 +15,9 @@ import msgspec
 from ..bundles import sha256
 from ..documents import Document, encode_document
 from ..errors import DataError, UsageError
-from ..inputs import FileSource, expand_inputs
+from ..inputs import Check, FileSource, expand_inputs, read_input
 from ..sources import BadRecord, ReadOptions
-from .config import TaskConfig, read_config
+from .config import CONFIG_FILE, TaskConfig, read_config
 
 
 class DataSettings(Protocol):
@@ -65,10 +65,11 @@ class Data:
             )
 
 
-def read_data(config: DataSettings) -> Data:
+def read_data(config: DataSettings, check: Check | None = None) -> Data:
     """Read the files of a configuration; without dev files, split `dev_share` off.
 
-    UsageError for a file that is not there or has no known format.
+    A document that `check` refuses is a bad record. UsageError for a file that is not there or
+    has no known format.
     """
     if any("-" in (*entry.data, *entry.dev) for entry in config.entries):
         raise UsageError("training data cannot come from stdin", hint="write it to a file")
@@ -76,8 +77,8 @@ def read_data(config: DataSettings) -> Data:
     paths: list[Path] = []
     parts = []
     for entry in config.entries:
-        train = list(_read(entry.data, bad, paths))
-        dev = list(_read(entry.dev, bad, paths))
+        train = list(_read(entry.data, bad, paths, check))
+        dev = list(_read(entry.dev, bad, paths, check))
         if not entry.dev:
             train, dev = split(train, config.dev_share, config.seed)
         parts.append(TaskData(entry, train, dev))
@@ -114,7 +115,7 @@ def files_trained_on(checkpoint: Path, files: Sequence[str]) -> list[str]:
     [] where the run's config.toml is gone: a checkpoint lists the sha256 of all files of its run,
     those that it was evaluated on among them.
     """
-    config = checkpoint.parent / "config.toml"
+    config = checkpoint.parent / CONFIG_FILE
     record = checkpoint / "checkpoint.json"
     if not (config.is_file() and record.is_file()):
         return []
@@ -138,10 +139,12 @@ def _paths(files: Sequence[str]) -> list[Path]:
     return found
 
 
-def _read(files: Sequence[str], bad: list[BadRecord], paths: list[Path]) -> Iterator[Document]:
+def _read(
+    files: Sequence[str], bad: list[BadRecord], paths: list[Path], check: Check | None
+) -> Iterator[Document]:
     """Yield the documents of the files; add bad records and the files' paths to the lists."""
     for item in expand_inputs(files):
-        for record in item.reader.read(item.source, ReadOptions()):
+        for record in read_input(item, ReadOptions(), check):
             if isinstance(record, Document):
                 yield record
             else:

@@ -7,7 +7,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,13 +17,14 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from ..errors import BundleError, PluginError, UsageError
+from ..errors import BundleError, LmtoolError, PluginError, UsageError
 from ..sessions import n_threads
 from ..signature import Signature
 from .backbone import Backbone
 from .batches import Batch, Example, pad
 from .config import TrainConfig
 from .frozen import FrozenBackbone, States
+from .language.config import LoopConfig
 from .lora import adapters
 
 
@@ -77,32 +78,10 @@ class StateRecord(msgspec.Struct, kw_only=True):
     scaler: dict[str, float] | None = None
 
 
-class Settings(Protocol):
-    """What every kind of training is told about the machine, chance and the learning rate."""
-
-    @property
-    def device(self) -> str:
-        """auto, cpu, cuda, cuda:N or mps."""
-
-    @property
-    def precision(self) -> str:
-        """auto, no, bf16 or fp16."""
-
-    @property
-    def threads(self) -> int:
-        """CPU threads, 0: all cores."""
-
-    @property
-    def seed(self) -> int:
-        """Of everything random."""
-
-    @property
-    def warmup(self) -> float:
-        """Share of the steps in which the rates rise."""
-
-    @property
-    def decay(self) -> str:
-        """linear, cosine or constant."""
+RunConfig: TypeAlias = TrainConfig | LoopConfig
+State: TypeAlias = tuple[dict[str, Tensor], StateRecord]
+"""What a resumed run needs beside the weights, as tensors and a record."""
+T = TypeVar("T")
 
 
 class Network(nn.Module):
@@ -213,21 +192,14 @@ class Learner:
         self._prepared.step()
         self._prepared.zero_grad()
 
-    def on_main(self, evaluate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return what `evaluate` gives in the main process, in every process."""
-        if self.accelerator.num_processes == 1:
-            return evaluate()
-        scores = [evaluate() if self.accelerator.is_main_process else {}]
-        return broadcast_object_list(scores)[0]  # type: ignore[no-any-return]
-
     def _move(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         device = self.accelerator.device
         if device.type == "cuda":
             return {k: v.pin_memory().to(device, non_blocking=True) for k, v in tensors.items()}
         return {k: v.to(device) for k, v in tensors.items()}
 
-    def state(self) -> tuple[dict[str, Tensor], StateRecord]:
-        """Return what a resumed run needs beside the weights, as tensors and a record."""
+    def state(self) -> State:
+        """Return what a resumed run needs beside the weights."""
         tensors, record = state_of(self._optimizer, self.accelerator, self.progress)
         tensors["loss_sum"] = self.loss_sum.cpu()
         if isinstance(self.backbone, Backbone):
@@ -241,10 +213,8 @@ class Learner:
         self.progress = msgspec.structs.replace(record.progress)
 
 
-def state_of(
-    optimizer: Any, accelerator: Accelerator, progress: Progress
-) -> tuple[dict[str, Tensor], StateRecord]:
-    """Return the state of an optimizer and of all that is random, as tensors and a record."""
+def state_of(optimizer: Any, accelerator: Accelerator, progress: Progress) -> State:
+    """Return the state of an optimizer and of all that is random."""
     tensors = {}
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
@@ -274,7 +244,7 @@ def restore_state(
     accelerator: Accelerator,
     tensors: dict[str, Tensor],
     record: StateRecord,
-    config: Settings,
+    config: RunConfig,
 ) -> None:
     """Take over what `state_of` gave; BundleError when it does not fit the optimizer."""
     states: dict[int, dict[str, Tensor]] = {}
@@ -340,7 +310,7 @@ def make_optimizer(
     return torch.optim.AdamW(groups, fused=True)
 
 
-def rate(step: int, n_steps: int, config: Settings) -> float:
+def rate(step: int, n_steps: int, config: RunConfig) -> float:
     """Return what the learning rates are multiplied with at a step, counted from 0."""
     n_warmup = math.ceil(config.warmup * n_steps)
     if step < n_warmup:
@@ -363,11 +333,22 @@ def choose_precision(precision: str, device: torch.device) -> str:
     return "no"
 
 
-def make_accelerator(config: Settings, *, finds_unused: bool = True) -> Accelerator:
+def make_accelerator(config: RunConfig, *, finds_unused: bool = True) -> Accelerator:
     """Return the accelerator for a device and precision; UsageError when it cannot be had.
 
     `finds_unused` is for networks of which a step may use a part only.
     """
+    state = join_processes(config)
+    is_cpu = config.device.startswith("cpu")
+    precision = choose_precision(config.precision, state.device)
+    if precision == "fp16" and state.device.type == "cpu":
+        raise UsageError("precision: fp16 needs a GPU", hint="choose bf16, auto or no")
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=finds_unused)]
+    return Accelerator(cpu=is_cpu, mixed_precision=precision, kwargs_handlers=handlers)
+
+
+def join_processes(config: RunConfig) -> PartialState:
+    """Return this process's place among those of the run; UsageError for a missing device."""
     kind, _, number = config.device.partition(":")
     is_there = {
         "auto": True,
@@ -388,12 +369,23 @@ def make_accelerator(config: Settings, *, finds_unused: bool = True) -> Accelera
         torch.cuda.set_device(int(number))
     if PartialState._shared_state and PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)  # of an earlier run
-    state = PartialState(cpu=kind == "cpu")
-    precision = choose_precision(config.precision, state.device)
-    if precision == "fp16" and state.device.type == "cpu":
-        raise UsageError("precision: fp16 needs a GPU", hint="choose bf16, auto or no")
-    handlers = [DistributedDataParallelKwargs(find_unused_parameters=finds_unused)]
-    return Accelerator(cpu=kind == "cpu", mixed_precision=precision, kwargs_handlers=handlers)
+    return PartialState(cpu=kind == "cpu")
+
+
+def from_main(processes: Accelerator | PartialState, work: Callable[[], T]) -> T:
+    """Return what `work` gives in the main process, or raise its error, in every process."""
+    if processes.num_processes == 1:
+        return work()
+    found: list[Any] = [None, None]
+    if processes.is_main_process:
+        try:
+            found[0] = work()
+        except LmtoolError as error:
+            found[1] = error
+    result, failure = broadcast_object_list(found)
+    if failure is not None:
+        raise failure
+    return result  # type: ignore[no-any-return]
 
 
 def seed_all(seed: int) -> None:

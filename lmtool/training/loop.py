@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import PluginError, UsageError
 from .batches import Examples
-from .learner import Learner, Progress, rate
+from .learner import Learner, Progress, State, StateRecord, from_main, rate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +89,7 @@ def fit(
             scores, is_best = None, False
             if evaluate is not None and _is_evaluation_due(progress, n_steps, config.eval_every):
                 meter.read_all()
-                scores = learner.on_main(evaluate)
+                scores = from_main(learner.accelerator, evaluate)
                 is_best = progress.judge(_number(scores, main_metric))
             is_last = progress.step == n_steps or progress.is_stale(config.patience)
             yield Step(
@@ -122,11 +122,17 @@ def _number(scores: Mapping[str, Any], metric: str) -> float:
 
 
 class Learning(Protocol):
-    """What is read of a learner: the sum of its losses, and how far it is."""
+    """What learners of all kinds have: the sum of their losses, and how far they are."""
 
     accelerator: Any
     loss_sum: Tensor
     progress: Progress
+
+    def state(self) -> State:
+        """Return what a resumed run needs beside the weights."""
+
+    def restore(self, tensors: dict[str, Tensor], record: StateRecord) -> None:
+        """Go on from a state."""
 
 
 class Meter:

@@ -1,11 +1,4 @@
-"""A training run: from a configuration to a folder of checkpoints, stopped and resumed at will.
-
-RUN/config.toml     starts the same run again
-RUN/metrics.jsonl   a line per evaluation
-RUN/best/           the checkpoint with the best score on dev (the last one without dev)
-RUN/last/           the newest, with the state to go on from
-RUN/tensorboard/    where TensorBoard is installed
-"""
+"""A training run: from a configuration to a folder of checkpoints, stopped and resumed at will."""
 
 from __future__ import annotations
 
@@ -20,13 +13,14 @@ from ..documents import Document
 from ..errors import DataError, UsageError
 from ..evaluation import evaluate
 from ..models import Model, find_task
-from ..plugins import registry
 from ..tasks import EncoderTask, make_options
 from ..windows import Window
 from .backbone import Backbone
+from .bases import check_base
 from .batches import Examples, Source
 from .check import check_data, render_report, warn_of_duplicates
 from .checkpoint import (
+    RECORD_FILE,
     Checkpoint,
     CheckpointInfo,
     Head,
@@ -36,24 +30,19 @@ from .checkpoint import (
     load_head,
     load_state,
     read_info,
-    recover_checkpoint,
     save_checkpoint,
 )
-from .config import TrainConfig, absolute, format_config, read_config
+from .config import TrainConfig, absolute
 from .data import Data, read_data
-from .frozen import FrozenBackbone, States, frozen_backbone
+from .folder import RunFolder, check_folder
+from .frozen import FrozenBackbone, States, frozen_backbone, onnx_folder
 from .inference import model_from_checkpoint
-from .interrupt import Interrupt
-from .learner import Learner, deterministic, seed_all
-from .logs import Logs, plain_scores
+from .learner import Learner, State, deterministic, seed_all
 from .loop import Step, count_steps, fit
 from .lora import add_adapters, load_adapters
 
 MEAN_METRIC = "mean"
 """The mean of the main metrics of several heads."""
-
-_MAY_DIFFER = ("out", "device", "threads", "save_every")
-"""What a resumed run may be told otherwise."""
 
 
 def train(
@@ -61,14 +50,6 @@ def train(
 ) -> Iterator[Step]:
     """Train, and yield each step; see `prepare_run` and `Run.train`."""
     yield from prepare_run(config, resume=resume, task=task).train()
-
-
-def resumed_config(out: Path | str) -> TrainConfig:
-    """Return the configuration of a run's folder, also where the folder was moved."""
-    path = Path(out) / "config.toml"
-    if not path.is_file():
-        raise UsageError(f"{out}: no run to resume, it has no config.toml")
-    return dataclasses.replace(read_config(path), out=str(out))
 
 
 def prepare_run(
@@ -83,18 +64,19 @@ def prepare_run(
     trained on, BundleError for an encoder or checkpoint that cannot be loaded.
     """
     config = absolute(config)
-    out = Path(config.out)
     tasks = {entry.task: task or find_task(entry.task) for entry in config.entries}
-    is_resumed = _check_out(out, config, resume)
+    is_resumed = check_folder(config, resume=resume, record=RECORD_FILE)
+    if not is_resumed and (config.tune != "head" or onnx_folder(config.base) is None):
+        check_base(config.base, "masked")
     data = read_data(config)
     data.refuse_bad()
     if is_resumed:
-        checkpoint = load_checkpoint(out / "last", task=task)
+        checkpoint = load_checkpoint(Path(config.out) / "last", task=task)
         if config.tune == "lora":
             checkpoint = dataclasses.replace(checkpoint, backbone=_adapted(config, checkpoint))
         if checkpoint.info.data != data.hashes:
             raise UsageError(
-                f"{out}: the data files have changed since the run began",
+                f"{config.out}: the data files have changed since the run began",
                 hint="bring them back, or start anew with another --out",
             )
     else:
@@ -110,7 +92,7 @@ def prepare_run(
     )
     if not len(examples):
         raise DataError("no document to train on has a word", hint="see lmtool data check")
-    return Run(config, checkpoint, examples, data, is_resumed=is_resumed)
+    return Run(config, checkpoint, examples, data)
 
 
 class Run:
@@ -121,28 +103,19 @@ class Run:
         reports: what is in the data of each head (`check.render_report` makes text of it).
         n_steps: steps of the whole run, if it is not stopped early.
         first_step: steps done before, by the run that is resumed.
-        saved_step: the step that --resume would go on from; 0 where nothing is saved.
         is_main: whether this process writes; false in the others under `accelerate launch`.
     """
 
     def __init__(
-        self,
-        config: TrainConfig,
-        checkpoint: Checkpoint,
-        examples: Examples,
-        data: Data,
-        *,
-        is_resumed: bool,
+        self, config: TrainConfig, checkpoint: Checkpoint, examples: Examples, data: Data
     ) -> None:
         self.config = config
-        self._out = Path(config.out)
         self._checkpoint = checkpoint
         self._examples = examples
-        self._is_resumed = is_resumed
         self._states: States | None = None
         if isinstance(checkpoint.backbone, FrozenBackbone):
             checkpoint.backbone.to(config.device)
-            self._states = States(checkpoint.backbone, self._out)
+            self._states = States(checkpoint.backbone, Path(config.out))
         elif config.freeze is not None:
             checkpoint.backbone.freeze(config.freeze)
         modules = {name: head.module for name, head in checkpoint.heads.items()}
@@ -159,13 +132,19 @@ class Run:
             self.reports[name] = check_data(head.task.layers, checkpoint.encoder, train, dev)
             if gold := [document for document in dev if head.task.has_gold(document)]:
                 self._dev[name] = gold
-        self._scores = dict(checkpoint.info.metrics)
         self.n_steps = count_steps(self._learner, examples)
-        self.first_step = checkpoint.info.step if is_resumed else 0
-        self.saved_step = self.first_step
-        self.is_main = self._learner.accelerator.is_main_process
+        self._folder = RunFolder(
+            config, self._learner, checkpoint.info, self._save, is_evaluated=bool(self._dev)
+        )
+        self.first_step = self._folder.first_step
+        self.is_main = self._folder.is_main
         if self.is_main:
             warn_of_duplicates(self.reports.values())
+
+    @property
+    def saved_step(self) -> int:
+        """The step that --resume would go on from; 0 where nothing is saved."""
+        return self._folder.saved_step
 
     def describe(self) -> str:
         """Return what is in the data of each head, as text."""
@@ -187,37 +166,14 @@ class Run:
         return next(iter(self._models.values())).task.main_metric
 
     def train(self) -> Iterator[Step]:
-        """Train and yield each step, after it was logged and, where it is due, saved.
+        """Train and yield each step, saved and interrupted as `RunFolder.train` says."""
+        return self._folder.train(self._steps, deterministic(self._learner.accelerator.device))
 
-        On SIGINT the state is saved after the step under way, then KeyboardInterrupt is raised;
-        a second one stops at once.
-        """
-        registry().load_all()  # a plugin may do nothing but observe
-        learner = self._learner
-        learner.accelerator.wait_for_everyone()
-        if self._is_resumed:
-            learner.restore(*load_state(self._out / "last"))
-        else:
-            seed_all(self.config.seed + learner.accelerator.process_index)
-        logs = self._open_logs() if self.is_main else None
+    def _steps(self) -> Iterator[Step]:
         if self._states is not None:
             self._states.add(self._windows(), self.config.threads)
         score = self._evaluate if self._dev else None
-        with deterministic(learner.accelerator.device), Interrupt() as interrupt:
-            try:
-                for step in fit(learner, self._examples, self.n_steps, score, self._main_metric):
-                    is_saved = self._is_save_due(step)
-                    if logs is not None:
-                        self._record(step, logs, is_saved=is_saved)
-                    registry().observe("lmtool_on_train_step", step=step)
-                    yield step
-                    if interrupt.came and not step.is_last:
-                        if self.is_main and not is_saved:
-                            self._save("last")
-                        raise KeyboardInterrupt
-            finally:
-                if logs is not None:
-                    logs.close()
+        return fit(self._learner, self._examples, self.n_steps, score, self._main_metric)
 
     def _windows(self) -> Iterator[Window]:
         """Yield all windows that are trained and evaluated on."""
@@ -229,61 +185,8 @@ class Run:
             for _, window in model.encoder.windows_of_documents(blank, pairs=pairs):
                 yield window
 
-    def _open_logs(self) -> Logs:
-        self._out.mkdir(parents=True, exist_ok=True)
-        if not self._is_resumed:
-            new = self._out / ".config.toml.new"
-            new.write_text(format_config(self.config), "utf-8")
-            new.replace(self._out / "config.toml")
-        return Logs(self._out, self._learner.progress.step)
-
-    def _is_save_due(self, step: Step) -> bool:
-        every = self.config.save_every
-        return step.scores is not None or step.is_last or bool(every and step.number % every == 0)
-
-    def _record(self, step: Step, logs: Logs, *, is_saved: bool) -> None:
-        """Save and log a step. last/ comes at the end: a resumed run does the rest again."""
-        if step.scores is not None:
-            self._scores = plain_scores(step.scores)
-        if step.is_best or (step.is_last and not self._dev):
-            self._save("best")
-        logs.add(step)
-        if is_saved:
-            self._save("last")
-
-    def _save(self, name: str) -> None:
-        info = msgspec.structs.replace(
-            self._checkpoint.info, step=self._learner.progress.step, metrics=self._scores
-        )
-        checkpoint = dataclasses.replace(self._checkpoint, info=info)
-        state = self._learner.state() if name == "last" else None
-        save_checkpoint(self._out / name, checkpoint, state)
-        if state is not None:
-            self.saved_step = info.step
-
-
-def _check_out(out: Path, config: TrainConfig, resume: bool) -> bool:
-    """Return whether there is a save to go on from; UsageError when the folder is in the way."""
-    if not resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(
-                f"{out} exists and is not empty",
-                hint="go on with it with --resume, or choose another --out",
-            )
-        return False
-    if not (out / "config.toml").is_file():
-        return False
-    before = read_config(out / "config.toml")
-    for field in dataclasses.fields(config):
-        if field.name not in _MAY_DIFFER:
-            old, new = getattr(before, field.name), getattr(config, field.name)
-            if old != new:
-                raise UsageError(
-                    f"{field.name}: the run in {out} has {old!r}, not {new!r}",
-                    hint="resume it as it was, or start anew with another --out",
-                )
-    recover_checkpoint(out / "best")
-    return recover_checkpoint(out / "last")
+    def _save(self, folder: Path, info: CheckpointInfo, state: State | None) -> None:
+        save_checkpoint(folder, dataclasses.replace(self._checkpoint, info=info), state)
 
 
 def _learning(task: EncoderTask, layers: Sequence[str]) -> EncoderTask:
@@ -337,7 +240,7 @@ def _new_checkpoint(
 
 def _take_heads(heads: dict[str, Head], base: Path, hidden_size: int) -> None:
     """Let heads go on from those of a base checkpoint with their name, task and (all) labels."""
-    if not (base / "checkpoint.json").is_file():
+    if not (base / RECORD_FILE).is_file():
         return
     for name, info in read_info(base).heads.items():
         head = heads.get(name)

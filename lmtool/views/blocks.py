@@ -227,7 +227,19 @@ def _view_labels(document: Document) -> Sequence[Block]:
 
 
 def _view_summary(document: Document) -> list[Block]:
-    return [Note("summary", document.summary.text)] if document.summary else []
+    summary = document.summary
+    if summary is None:
+        return []
+    blocks: list[Block] = [Note(_cut("summary", summary.finish), summary.text)]
+    for part in summary.parts:
+        title = f"characters {part.start:,} to {part.end:,}"
+        blocks.append(Note(_cut(title, part.finish), part.text))
+    return blocks
+
+
+def _cut(title: str, finish: object) -> str:
+    """Return the title of what a model wrote: whether it was cut at its most tokens."""
+    return f"{title} (cut)" if finish == "length" else title
 
 
 def _view_completions(document: Document) -> list[Block]:
@@ -235,8 +247,7 @@ def _view_completions(document: Document) -> list[Block]:
     blocks: list[Block] = []
     for number, item in enumerate(items, 1):
         title = "completion" if len(items) == 1 else f"completion {number}"
-        is_cut = item.get("finish") == "length"
-        blocks.append(Note(f"{title} (cut)" if is_cut else title, item["text"].strip()))
+        blocks.append(Note(_cut(title, item.get("finish")), item["text"].strip()))
     return blocks
 
 
@@ -244,8 +255,7 @@ def _view_translation(document: Document) -> list[Block]:
     blocks: list[Block] = []
     for item in _with_texts([document.layer("translation")], "text"):
         title = str(item.get("language") or "translation")
-        is_cut = item.get("finish") == "length"
-        blocks.append(Note(f"{title} (cut)" if is_cut else title, item["text"]))
+        blocks.append(Note(_cut(title, item.get("finish")), item["text"]))
     return blocks
 
 

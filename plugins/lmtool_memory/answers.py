@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .recalling import Found
 
-_SYSTEM: Final = (
+SYSTEM: Final = (
     "Answer the question from the numbered passages alone. After each statement, cite the passage "
     "it comes from by its number, as in [1]. Where the passages do not hold the answer, say so."
 )
@@ -67,7 +67,7 @@ def _prompt(question: str, found: Sequence[Found], model: LanguageModel) -> str:
     if model.has_chat:
         asked = f"Passages:\n\n{passages}\n\nQuestion: {question}"
         return model.chat_prompt(
-            [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": asked}]
+            [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked}]
         )
     form = "{system}\n\n{passages}\n\nQuestion: {question}\nAnswer:"
-    return fill_prompt(form, system=_SYSTEM, passages=passages, question=question)
+    return fill_prompt(form, system=SYSTEM, passages=passages, question=question)

@@ -77,6 +77,15 @@ def remember(
     input_format: Annotated[str | None, typer.Option(help="Format of the files.")] = None,
     text_field: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
     encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Mask names and identifiers before they are stored.")
+    ] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --redact: file that says what masks stand for, as of lmtool redact."
+        ),
+    ] = None,
     list_: Annotated[
         bool, typer.Option("--list", help="Print what is remembered, and how many passages.")
     ] = False,
@@ -95,8 +104,12 @@ def remember(
         return 0
     if not files:
         raise lmtool.UsageError("nothing to remember", hint="lmtool remember notes/ report.txt")
+    if key is not None and not redact:
+        raise lmtool.UsageError("--key without --redact", hint="say --redact too")
     from . import remembering
+    from .masking import Masking
 
+    masking = Masking(key, device) if redact else None
     stdin = sys.stdin.buffer if sys.stdin is not None else None
     options = lmtool.ReadOptions(text_field=text_field, whole_file=True, encoding=encoding)
     inputs = list(remembering.inputs_of(files, input_format, stdin))  # before anything is made
@@ -106,7 +119,7 @@ def remember(
         load = functools.partial(remembering.embedder_of, store, model, device)
         is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
         report = remembering.remember(
-            store, inputs, load, options, _progress if is_shown else lambda report: None
+            store, inputs, load, options, _progress if is_shown else lambda report: None, masking
         )
     if not quiet:
         print(("\r" if is_shown else "") + str(report), file=sys.stderr)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from .store import TOKENIZE, Store, Stored
-from .terms import indexed, terms_of
+from .terms import indexed, is_pair, terms_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +28,9 @@ LEAST_COVERED: Final = 0.7
 """From this share of the question's words on, by their weight, a passage is relevant."""
 COMMON: Final = 0.1
 """Words that stand in more than this share of the passages do not choose any, beside rarer ones."""
+ABSENT_PAIR: Final = 1 / 3
+"""What a pair of Chinese characters counts that no passage has: many reach from one word into the
+next, and say nothing. A guess, not measured."""
 _OPEN, _CLOSE = "\x1d", "\x1e"
 
 
@@ -69,10 +72,13 @@ def recall(
 
     A passage is relevant with a cosine of `least`, or with LEAST_COVERED of the question's words;
     in the mode "meaning" with the cosine alone, and in "words" with any of the words. The same
-    text in two places is found once. `embedder` is not needed in the mode "words".
+    text in two places is found once. `embedder` is not needed in the mode "words"; in "fused" it
+    has no say in a question of whose script its model knows nothing.
     """
     vector = None
-    if mode != "words" and embedder is not None:
+    if embedder is not None and (
+        mode == "meaning" or (mode == "fused" and embedder.reads(question))
+    ):
         vector = embedder([question])[0]
     with store.reading():
         words, by_words = _by_words(store, question) if mode != "meaning" else (None, [])
@@ -134,7 +140,11 @@ def _by_words(store: Store, question: str) -> tuple[_Words, list[tuple[int, floa
     terms = terms_of(question)
     n_passages = store.count()
     rows = [set(store.rows_with(term)) for term in terms]
-    weights = [math.log1p((n_passages - len(r) + 0.5) / (len(r) + 0.5)) for r in rows]
+    weights = [
+        math.log1p((n_passages - len(r) + 0.5) / (len(r) + 0.5))
+        * (ABSENT_PAIR if is_pair(term) and not r else 1)
+        for term, r in zip(terms, rows, strict=True)
+    ]
     limit = max(COMMON * n_passages, min((len(r) for r in rows if r), default=0), DEPTH)
     used = [term for term, r in zip(terms, rows, strict=True) if 0 < len(r) <= limit]
     ranking = store.with_words(" OR ".join(used), DEPTH) if used else []
@@ -170,7 +180,12 @@ def _places(text: str, shown: str) -> list[tuple[int, int]]:
 
 
 def best_sentence(question: str, found: Sequence[Found], embedder: Embedder) -> Found | None:
-    """Return the sentence of the passages that is nearest to the question, with its own place."""
+    """Return the sentence of the passages that is nearest to the question, with its own place.
+
+    It is nearest in meaning, or for a script that the model does not know by the question's words.
+
+    A sentence of a passage that was masked has the place of the passage.
+    """
     import numpy as np
 
     from .passages import sentences
@@ -184,13 +199,20 @@ def best_sentence(question: str, found: Sequence[Found], embedder: Embedder) -> 
                 low += len(text[low:high]) - len(text[low:high].lstrip())
                 line = item.passage.line + text.count("\n", 0, low) * item.passage.has_lines
                 begin, end = start + low, start + low + len(sentence)
-                place = item.passage._replace(start=begin, end=end, line=line, text=sentence)
+                place = item.passage._replace(text=sentence)
+                if not place.is_masked:
+                    place = place._replace(start=begin, end=end, line=line)
                 candidates.append((item, place))
     if not candidates:
         return None
-    vectors = embedder([question, *(passage.text for _, passage in candidates)])
-    cosines = vectors[1:] @ vectors[0]
-    best = int(np.argmax(cosines))
+    texts = [passage.text for _, passage in candidates]
+    if embedder.reads(question):
+        vectors = embedder([question, *texts])
+        nearness = vectors[1:] @ vectors[0]
+    else:
+        n_marked = [sum(b - a for a, b in places) for places in marks(question, texts)]
+        nearness = np.array(n_marked, np.float32) / max(len(question), 1)
+    best = int(np.argmax(nearness))
     item, passage = candidates[best]
-    cosine = float(cosines[best])
-    return Found(passage, min(max(cosine, 0.0), 1.0), cosine, item.covered)
+    score = float(nearness[best])
+    return Found(passage, min(max(score, 0.0), 1.0), score, item.covered)

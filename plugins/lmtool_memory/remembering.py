@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import lmtool
@@ -16,11 +17,14 @@ from lmtool.errors import UsageError
 from .locking import alone
 from .passages import Passage, cut_passages
 from .store import New, Store
+from .terms import is_east_asian
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lmtool.inputs import Input
+
+    from .masking import Masker, Masking
 
 BATCH: Final = 256
 """Passages that are stored at once: what a kill can lose, and has to be computed again."""
@@ -28,6 +32,8 @@ CUTTING: Final = "1"
 """Changed whenever texts are cut in another way: then sources are read again."""
 PROSE: Final = (".md", ".markdown", ".rst", ".org", ".adoc", ".text")
 """Suffixes that are read as plain text here."""
+COMMON: Final = "猫茶店病院音室料理早左右多少作使住何体校友市号器走起旅客"
+"""Everyday characters of Chinese and Japanese alike."""
 log = logging.getLogger("lmtool")
 
 
@@ -71,6 +77,20 @@ class Embedder:
         found = [document.layer("embedding") for document in self.model.pipe(documents)]
         return np.asarray(found, np.float32)
 
+    def reads(self, text: str) -> bool:
+        """Whether the model knows the script of a text: else its vector says nothing.
+
+        Three quarters of the tokens have to be known; of Chinese and Japanese, those of common
+        characters besides, since English models know a few hundred.
+        """
+        tokenizer = self.model.encoder.tokenizer
+        unknown = getattr(tokenizer.model, "unk_id", None)
+        if (token := getattr(tokenizer.model, "unk_token", None)) is not None:
+            unknown = tokenizer.token_to_id(token)
+        sample = text + COMMON if is_east_asian(text) else text
+        ids: list[int] = tokenizer.encode(sample, add_special_tokens=False).ids
+        return unknown is None or 4 * ids.count(unknown) <= len(ids)
+
 
 def embedder_of(store: Store, ref: str | None = None, device: str = "auto") -> Embedder:
     """Return the model that made the memory, or for a new one `ref`; UsageError for another."""
@@ -90,17 +110,21 @@ def remember(
     load: Callable[[], Embedder],
     options: lmtool.ReadOptions,
     on_stored: Callable[[Report], None] = lambda report: None,
+    masking: Masking | None = None,
 ) -> Report:
     """Add inputs to a memory; `on_stored` sees how far it is after each batch.
 
-    The model is loaded, by `load`, when a source has changed.
+    The model is loaded, by `load`, when a source has changed. With `masking`, passages are masked
+    before anything is stored; a source that is stored unmasked is then taken out of the file.
 
     What is known of a source already, by the hash of the passage, is not computed again, and
     what its text does not hold any more is forgotten. A batch is stored whole or not at all.
     """
     load = functools.cache(load)
+    mask = functools.cache(masking.load) if masking else None
     batch = _Batch(store, load, on_stored)
     seen: set[str] = set()
+    was_open = False
     with alone(store.path):
         for item in inputs:
             name = source_name(item.source.name)
@@ -108,21 +132,27 @@ def remember(
                 continue
             seen.add(name)
             batch.report.sources += 1
-            digest = _digest(item, options)
+            digest = _digest(item, options, masking)
             if digest and store.source_hash(name) == digest:
                 batch.report.unchanged += 1
                 continue
             language = load().language
             has_lines = options.whole_file and item.reader.name == "txt"
+            masker = mask() if mask else None
+            was_open = was_open or (masker is not None and store.is_open(name))
             with store.writing():
-                source, generation = store.begin_source(name, has_lines=has_lines)
+                source, generation = store.begin_source(
+                    name, has_lines=has_lines, is_masked=masker is not None
+                )
             n_failed = batch.report.failed
-            for passage in _passages(item, options, language, batch.report):
+            for passage in _passages(item, options, language, batch.report, masker):
                 key = hashlib.sha256(passage.text.encode("utf-8", "surrogatepass")).digest()[:16]
                 batch.add(New(source, generation, key, passage))
             is_whole = n_failed == batch.report.failed
             batch.end(source, generation, digest if is_whole else None)
         batch.flush()
+        if was_open:
+            store.shrink()
     return batch.report
 
 
@@ -173,9 +203,21 @@ class _Batch:
 
 
 def _passages(
-    item: Input, options: lmtool.ReadOptions, language: str, report: Report
+    item: Input,
+    options: lmtool.ReadOptions,
+    language: str,
+    report: Report,
+    masker: Masker | None,
 ) -> Iterator[Passage]:
     """Yield the passages of all records; those that cannot be read are said in the log."""
+    texts = _texts(item, options, language, report)
+    return chain.from_iterable(texts) if masker is None else masker(map(list, texts))
+
+
+def _texts(
+    item: Input, options: lmtool.ReadOptions, language: str, report: Report
+) -> Iterator[Iterator[Passage]]:
+    """Yield the passages of each record."""
     reader = item.reader
     for record in reader.read(item.source, options):
         if isinstance(record, lmtool.BadRecord):
@@ -183,14 +225,16 @@ def _passages(
             log.warning("%s", record.message)
             continue
         is_file = options.whole_file and reader.name == "txt"
-        yield from cut_passages(record.text, language, None if is_file else reader.line or None)
+        yield cut_passages(record.text, language, None if is_file else reader.line or None)
 
 
-def _digest(item: Input, options: lmtool.ReadOptions) -> bytes | None:
+def _digest(item: Input, options: lmtool.ReadOptions, masking: Masking | None) -> bytes | None:
     """Return a hash of a source and of how it is read; None where it cannot be read twice."""
     if item.source.name.startswith("<"):
         return None
     digest = hashlib.sha256(repr((CUTTING, item.reader.name, options)).encode())
+    if masking:
+        digest.update(masking.identity.encode("utf-8", "surrogatepass"))
     try:
         with item.source.open() as file:
             while block := file.read(1 << 20):

@@ -45,6 +45,7 @@ def record_of(found: Found) -> dict[str, Any]:
         "end": passage.end,
         "line": passage.line,
         "score": round(found.score, DIGITS),
+        **({"masked": True} if passage.is_masked else {}),
     }
 
 

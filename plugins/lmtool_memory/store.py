@@ -28,6 +28,9 @@ SCAN_ROWS: Final = 2048
 """Rows that are widened to float32 at once: they stay in the cache of the processor."""
 TOKENIZE: Final = "porter unicode61 remove_diacritics 2"
 
+LINES, MASKED = 1, 2
+"""Flags of a source, in its column has_lines."""
+
 _SCHEMA: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sources (
@@ -56,6 +59,8 @@ class Stored(NamedTuple):
     text: str
     has_lines: bool
     """Whether it is of a text file, whose lines count on; a record has the line it begins on."""
+    is_masked: bool = False
+    """Whether names were masked: its place is that of the text as it was."""
 
 
 class New(NamedTuple):
@@ -158,14 +163,22 @@ class Store:
         row = self._db.execute("SELECT hash FROM sources WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
-    def begin_source(self, name: str, *, has_lines: bool = False) -> tuple[int, int]:
+    def is_open(self, name: str) -> bool:
+        """Whether a source is there, and was not masked."""
+        row = self._db.execute("SELECT has_lines FROM sources WHERE name = ?", (name,)).fetchone()
+        return row is not None and not row[0] & MASKED
+
+    def begin_source(
+        self, name: str, *, has_lines: bool = False, is_masked: bool = False
+    ) -> tuple[int, int]:
         """Return number and new generation of a source, which counts as incomplete from now."""
         query = (
             "INSERT INTO sources (name, generation, has_lines) VALUES (?, 1, ?) "
             "ON CONFLICT (name) DO UPDATE SET generation = generation + 1, hash = NULL, "
             "has_lines = excluded.has_lines RETURNING id, generation"
         )
-        (row,) = self._db.execute(query, (name, has_lines)).fetchall()
+        flags = LINES * has_lines | MASKED * is_masked
+        (row,) = self._db.execute(query, (name, flags)).fetchall()
         return row[0], row[1]
 
     def end_source(self, source: int, generation: int, digest: bytes | None) -> int:
@@ -183,7 +196,8 @@ class Store:
         self._db.execute("DELETE FROM sources WHERE id = ?", (source,))
 
     def shrink(self) -> None:
-        """Give space that nothing takes any more back to the disk."""
+        """Take what was deleted out of the file, the words of its index too."""
+        self._db.execute("INSERT INTO words (words) VALUES ('optimize')")
         self._db.execute("VACUUM")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -220,7 +234,10 @@ class Store:
             "FROM passages p "
             f"JOIN sources s ON s.id = p.source WHERE p.id IN ({numbers})"
         )
-        return {row[0]: Stored(*row) for row in self._db.execute(query)}
+        return {
+            row[0]: Stored._make((*row[:-1], bool(row[-1] & LINES), bool(row[-1] & MASKED)))
+            for row in self._db.execute(query)
+        }
 
     def count(self) -> int:
         """Return the number of passages."""

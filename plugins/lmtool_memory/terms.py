@@ -23,6 +23,13 @@ STOP_WORDS: Final = frozenset(
 )
 """English words that say nothing about what a question asks for."""
 
+_CHINESE_STOP: Final = re.compile(
+    "为什么|什么时候|什么|怎么样|怎么|怎样|时候|多少|多久|多大|几个|哪里|哪儿|哪个|哪些|哪|谁|"
+    "是不是|有没有|是否|如何|可以|应该|我们|你们|他们|她们|它们|这个|那个|这些|那些|"
+    "[的了吗呢吧啊么是我你他她它]"
+)
+"""What questions in Chinese are made with: no pair of characters reaches over it."""
+
 
 def indexed(text: str) -> str:
     """Return a text as the index takes it."""
@@ -32,14 +39,33 @@ def indexed(text: str) -> str:
 def terms_of(question: str) -> list[str]:
     """Return the words of a question as FTS5 queries, each once, without stop words.
 
-    Of a script without spaces it is each pair of neighbours. Where all are stop words, they stay.
+    Of a script without spaces it is each pair of neighbours; a character that stop words leave
+    alone goes with them. Where nothing else is there, they stay.
     """
     words = list(dict.fromkeys(word.lower() for word in _TERM.findall(question)))
-    kept = [word for word in words if word not in STOP_WORDS] or words
-    return list(dict.fromkeys(f'"{term}"' for word in kept for term in _parts(word)))
+    kept = [part for word in words if word not in STOP_WORDS for part in _without_stops(word)]
+    return list(dict.fromkeys(f'"{term}"' for word in kept or words for term in _parts(word)))
+
+
+def _without_stops(word: str) -> list[str]:
+    if not _EAST_ASIAN.match(word):
+        return [word]
+    pieces = _CHINESE_STOP.split(word)
+    return [piece for piece in pieces if len(piece) > 1 or piece == word]
 
 
 def _parts(word: str) -> list[str]:
     if len(word) == 1 or not _EAST_ASIAN.match(word):
         return [word]
     return [f"{a} {b}" for a, b in itertools.pairwise(word)]
+
+
+def is_pair(term: str) -> bool:
+    """Whether a query is a pair of characters of a script without spaces."""
+    return " " in term
+
+
+def is_east_asian(text: str) -> bool:
+    """Whether a text is mostly of scripts without spaces."""
+    n_characters = len(_EAST_ASIAN.findall(text))
+    return 2 * n_characters > sum(map(len, _TERM.findall(text)))

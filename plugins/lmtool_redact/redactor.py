@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import lmtool
+from lmtool.documentmodels import DocumentModel
 from lmtool.documents import LAYERS, Coverage
 
 from .fields import has_offsets, map_texts, texts_of
@@ -25,28 +26,24 @@ log = logging.getLogger("lmtool")
 Span = tuple[int, int, str]
 
 
-def redact_model(model: lmtool.Model, options: RedactOptions) -> lmtool.Model:
-    """Return the model for these options, on a model of extract."""
-    if options.restore:
-        return RestoreModel(model, options)
-    return RedactModel(model, options)
+def needs_names(options: RedactOptions) -> bool:
+    """Whether the kinds to mask are not all known by their form."""
+    kept = {kind.upper() for kind in options.keep}
+    if not kept <= {*NAMED, *KINDS}:  # another label, which a model may know
+        return True
+    return not ({kind.upper() for kind in options.only} or set(NAMED)) - kept <= set(KINDS)
 
 
-class _Rewriter(lmtool.Model):
-    """A model that rewrites texts: `model` is the one of extract whose graphs it has."""
+class _Rewriter(DocumentModel):
+    """A model that rewrites texts."""
 
-    def __init__(self, model: lmtool.Model, options: RedactOptions, name: str) -> None:
-        super().__init__(
-            RedactTask(model.labels, model.task.form),
-            model.encoder,
-            model.backbone,
-            model.graphs,
-            name=name,
-            options=options,
-            batch_tokens=model.batch_tokens,
-            threads=model.threads,
-        )
+    def __init__(self, options: RedactOptions, name: str) -> None:
+        super().__init__(RedactTask({}), name=name, options=options)
         self._noted: set[str] = set()
+
+    def n_characters(self, document: lmtool.Document) -> int:
+        """Return the characters of all texts that are rewritten."""
+        return sum(map(len, self._texts(document)))
 
     def _note_once(self, about: str, message: str, *arguments: object) -> None:
         if about not in self._noted:
@@ -98,7 +95,8 @@ class _Rewriter(lmtool.Model):
 class RedactModel(_Rewriter):
     """Masks names and identifiers; what it has masked keeps its mask as long as it lives."""
 
-    def __init__(self, model: lmtool.Model, options: RedactOptions) -> None:
+    def __init__(self, model: lmtool.Model | None, options: RedactOptions) -> None:
+        """Take a model of extract to find names with; none for kinds that are known by form."""
         style = Style(options.mask)
         if options.key is not None and not style.is_reversible:
             raise lmtool.UsageError(
@@ -106,16 +104,18 @@ class RedactModel(_Rewriter):
                 hint="it needs {n}, and a sign at its beginning and at its end that stands "
                 'nowhere else in it, as "[{kind}-{n}]" or "<{n}>"',
             )
-        self.kinds = _kinds(model.labels.get("entities", ()), options)
+        self.kinds = _kinds(model.labels.get("entities", ()) if model else (), options)
         self._key = KeyFile(options.key, style) if options.key is not None else None
         self._masks = self._key.masks if self._key else Masks(style)
-        name = f"{model.name} as redact"
+        name = f"{model.name} as redact" if model else "redact by form"
         if self._key is None and style.is_numbered:  # so that --resume is refused: see docs
             name += f", numbers of this run alone ({secrets.token_hex(4)}), --key FILE keeps them"
-        super().__init__(model, options, name)
-        limited = model.task.limit(model.options, ["entities"])
-        self._finder = model.with_task(model.task, limited)
-        self._needs_names = bool(self.kinds - set(KINDS))
+        super().__init__(options, name)
+        self._finder: lmtool.Model | None = None
+        if model is not None and self.kinds - set(KINDS):
+            limited = model.task.limit(model.options, ["entities"])
+            self._finder = model.with_task(model.task, limited)
+            self.providers = model.providers
 
     def annotate(self, documents: Sequence[lmtool.Document]) -> list[lmtool.Document]:
         """Return the documents masked, after the key file says what their masks stand for."""
@@ -133,7 +133,7 @@ class RedactModel(_Rewriter):
         """Yield each document, its texts, the names in each, and what was read of the first."""
         texts = [self._texts(document) for document in documents]
         flat = [lmtool.Document(text=text) for of in texts for text in of]
-        found = iter(self._finder.annotate(flat) if self._needs_names else flat)
+        found = iter(self._finder.annotate(flat) if self._finder else flat)
         for document, of in zip(documents, texts, strict=True):
             read = [next(found) for _ in of]
             names = [
@@ -219,7 +219,7 @@ class RedactModel(_Rewriter):
 class RestoreModel(_Rewriter):
     """Puts the originals of a key file back."""
 
-    def __init__(self, model: lmtool.Model, options: RedactOptions) -> None:
+    def __init__(self, options: RedactOptions) -> None:
         if options.key is None:
             raise lmtool.UsageError(
                 "--restore without a key: the masks alone do not say what they stand for",
@@ -231,7 +231,7 @@ class RestoreModel(_Rewriter):
                 f"--key {options.key}: no such file", hint="name the file written with --key"
             )
         self._style, self._entries = Style(key.mask), key.masks
-        super().__init__(model, options, f"{model.name} as restore")
+        super().__init__(options, "restore")
 
     def annotate(self, documents: Sequence[lmtool.Document]) -> list[lmtool.Document]:
         """Return the documents with the originals in place of the masks."""

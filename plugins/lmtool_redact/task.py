@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from lmtool.documentmodels import DocumentModel
     from lmtool.windows import Window
 
 
@@ -50,8 +51,8 @@ class RedactOptions:
 class RedactTask(lmtool.EncoderTask):
     """Masks names, found by a model of extract, and identifiers, found by their form.
 
-    It has no model of its own: `on_model` gives a `redactor.RedactModel`, which rewrites texts
-    where other models add layers.
+    It has no head of its own: `open` gives a `redactor.RedactModel`, which rewrites texts where
+    other models add layers.
     """
 
     name: ClassVar[str] = "redact"
@@ -62,16 +63,32 @@ class RedactTask(lmtool.EncoderTask):
     is_default: ClassVar[bool] = False
 
     @classmethod
-    def model_task(cls, options: RedactOptions) -> str:
-        """Return "extract": names are its entities."""
-        return "extract"
+    def open(
+        cls,
+        ref: str | Path | None,
+        options: RedactOptions,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        batch_tokens: int = 1024,
+    ) -> DocumentModel:
+        """Return a model that masks what a model of extract and the patterns find, or restores.
 
-    @classmethod
-    def on_model(cls, model: lmtool.Model, options: RedactOptions) -> lmtool.Model:
-        """Return a model that masks what this model and the patterns find, or that restores."""
-        from .redactor import redact_model
+        The model of extract is loaded where names are looked for: not to restore, nor for kinds
+        that are known by their form.
+        """
+        from .redactor import RedactModel, RestoreModel, needs_names
 
-        return redact_model(model, options)
+        if options.restore:
+            return RestoreModel(options)
+        if not needs_names(options):
+            return RedactModel(None, options)
+        from lmtool.models import load_encoder
+
+        model = load_encoder(
+            ref, task_name="extract", device=device, threads=threads, batch_tokens=batch_tokens
+        )
+        return RedactModel(model, options)
 
     @classmethod
     def collect_labels(cls, documents: Sequence[lmtool.Document]) -> dict[str, list[str]]:

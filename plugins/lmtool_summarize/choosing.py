@@ -25,9 +25,10 @@ FEWEST_WORDS = 4
 QUERY = 0.9
 """What the likeness to the query counts, of 1 in all."""
 
-WORDS = 3.0
+WORDS = 8.0
 """What the words of the query count beside its meaning: a sentence with all of them gets as much
-as one whose cosine is this many standard deviations higher."""
+as one whose cosine is this many standard deviations higher. More than this gained nothing for
+headings (docs/summarize.md), and meaning decides where no sentence has the words."""
 
 
 def summary_of(
@@ -45,10 +46,10 @@ def summary_of(
     vectors = np.concatenate([value.vectors for value in values])  # float16 (sentences, width)
     n_words = [len(words_of(text[start:end])) for start, end in spans]
     middle = vectors.mean(0, dtype=np.float32)  # what all sentences share says nothing of one
-    centred = unit(vectors - middle)
+    centred = unit(vectors, middle)
     worth = standard(scores)
     if query is not None:
-        asked = unit(np.asarray(query, np.float32)[None] - middle)[0]
+        asked = unit(np.asarray(query, np.float32)[None], middle)[0]
         likeness = standard(centred @ asked) + WORDS * shared_words(text, spans, options.query)
         worth = (1 - QUERY) * worth + QUERY * likeness
     is_short = np.array(n_words) < FEWEST_WORDS
@@ -63,6 +64,15 @@ def summary_of(
     )
     chosen = sorted(select(worth, centred, room, diversity=options.diversity))
     return joined(text, [spans[number] for number in chosen])
+
+
+def mean_vector(parts: Sequence[Part]) -> list[float] | None:
+    """Return the mean of the vectors of sentences: what a query is known by. None without any."""
+    rows = [part.value.vectors for part in parts if len(part.value.spans)]
+    if not rows:
+        return None
+    found: list[float] = np.concatenate(rows).astype(float).mean(0).tolist()
+    return found
 
 
 def shared_words(text: str, spans: Sequence[tuple[int, int]], query: str) -> NDArray[np.float64]:
@@ -95,10 +105,15 @@ def _is_wide(character: str) -> bool:
     return unicodedata.east_asian_width(character) in "WF"
 
 
-def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Return rows of the length 1, float32; zeros stay."""
+def unit(vectors: NDArray[Any], middle: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return rows less their middle, of the length 1, in float32; a row that is the middle is 0.
+
+    A book has tens of thousands of rows, so they are copied once.
+    """
     rows = vectors.astype(np.float32)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    rows -= middle
+    squares = np.einsum("ij,ij->i", rows, rows)[:, None]
+    rows /= np.maximum(np.sqrt(squares), 1e-6)
     return rows
 
 

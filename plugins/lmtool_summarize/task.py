@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 import lmtool
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from numpy.typing import NDArray
 
+    from lmtool.documentmodels import DocumentModel
     from lmtool.windows import Window
 
 FORM = {"width": 128}
@@ -39,6 +42,21 @@ class SummarizeOptions:
         float,
         lmtool.Opt("How much a sentence loses for likeness to a chosen one", minimum=0, maximum=1),
     ] = 0.3
+    abstractive: Annotated[
+        bool, lmtool.Opt("Have the language model of --model write the summary in its own words")
+    ] = False
+    template: Annotated[
+        str,
+        lmtool.Opt("What the language model is asked, with {text} in it, and {query} where wanted"),
+    ] = ""
+    max_tokens: Annotated[
+        int | None,
+        lmtool.Opt(
+            "Most tokens of what the language model writes at once (default: 256, of a small "
+            "context a quarter)",
+            minimum=1,
+        ),
+    ] = None
 
 
 class Scored(NamedTuple):
@@ -61,7 +79,7 @@ class SummarizeTask(lmtool.EncoderTask):
     """
 
     name: ClassVar[str] = "summarize"
-    summary: ClassVar[str] = "Summarize texts of any length in their own sentences"
+    summary: ClassVar[str] = "Summarize texts of any length"
     layers: ClassVar[tuple[str, ...]] = ("summary",)
     main_metric: ClassVar[str] = "rouge1"
     Options: ClassVar[type[Any]] = SummarizeOptions
@@ -78,21 +96,66 @@ class SummarizeTask(lmtool.EncoderTask):
         return dict(FORM)
 
     @classmethod
+    def open(
+        cls,
+        ref: str | Path | None,
+        options: SummarizeOptions,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        batch_tokens: int = 1024,
+    ) -> DocumentModel | None:
+        """Return a model on the language model `ref` where it is to write the summary."""
+        cls({}).check_options(options)
+        if not options.abstractive:
+            from lmtool.models import is_language
+
+            if ref is not None and is_language(ref, None):
+                raise lmtool.UsageError(
+                    f"{ref}: a language model, which has no sentences to choose",
+                    hint="have it write the summary: --abstractive",
+                )
+            return None
+        from .abstractive import load_abstractive
+
+        return load_abstractive(ref, options, device=device, threads=threads)
+
+    @classmethod
     def on_model(cls, model: lmtool.Model, options: SummarizeOptions) -> lmtool.Model:
-        """Return a model that knows the vector of the query, where there is one."""
+        """Return a model with smaller batches, that knows the vector of the query if there is one.
+
+        The windows of books are long, and the attention of a batch of them is large. Batches of
+        half the size are as fast on a CPU (docs/graphs.md).
+        """
+        model = model.with_task(model.task, model.options)
+        model.batch_tokens = max(model.batch_tokens // 2, 1)
         if not options.query.strip():
             return model
+        from .choosing import mean_vector
+
         plain = model.with_task(cls(model.labels, model.task.form), replace(options, query=""))
         (parts,) = plain.parts([lmtool.Document(text=options.query)])
-        rows = [part.value.vectors for part in parts if len(part.value.spans)]
-        if not rows:
+        vector = mean_vector(parts)
+        if vector is None:
             raise lmtool.UsageError(
                 f"query {options.query!r} has no word", hint="say in words what is looked for"
             )
-        import numpy as np
-
-        vector = np.concatenate(rows).astype(float).mean(0).tolist()
         return model.with_task(cls(model.labels, {**model.task.form, "vector": vector}), options)
+
+    def check_options(self, options: SummarizeOptions) -> None:
+        """Refuse options that mean nothing together."""
+        if options.abstractive:
+            for name in ("ratio", "diversity"):
+                if getattr(options, name) != getattr(SummarizeOptions(), name):
+                    raise lmtool.UsageError(
+                        f"--{name} with --abstractive: it chooses among the text's own sentences",
+                        hint="say --sentences or --words",
+                    )
+        elif options.template or options.max_tokens:
+            raise lmtool.UsageError(
+                "--template and --max-tokens are for a language model that writes the summary",
+                hint="say --abstractive --model NAME",
+            )
 
     def joins(self, options: SummarizeOptions) -> bool:
         """Whether one summary of all inputs is wanted."""

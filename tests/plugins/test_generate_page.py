@@ -28,4 +28,6 @@ def test_it_shows_the_flags_of_sampling() -> None:
     from lmtool.language import Sampling
 
     for field in dataclasses.fields(Sampling):
+        if field.name == "shrinks":  # what it is when nobody says --max-tokens
+            continue
         assert f"`--{field.name.replace('_', '-')} " in PAGE

@@ -15,10 +15,11 @@ from lmtool_memory.forgetting import is_meant
 from lmtool_memory.recalling import Found, fuse, marks
 from lmtool_memory.remembering import Embedder
 from lmtool_memory.store import Store, Stored
+from lmtool_memory.terms import terms_of
 from memory_kit import fill, vector_of
 
 from lmtool import DataError
-from lmtool.language import Completion, Sampling
+from lmtool.language import Sampling, load_language_model
 from lmtool.testing import run_cli
 
 GARDEN = """# Garden
@@ -175,11 +176,52 @@ def test_records_are_documents(notes: Path) -> None:
     assert {key: again[key] for key in first} == first
 
 
-def test_an_answer_cites_what_it_read(notes: Path, talker: Path) -> None:
-    (notes / "sea.txt").write_text("The king lost his hat.", "utf-8")
-    summary("remember", "notes/sea.txt")
-    ask = ["recall", "who lost a hat?", "--answer", "--model", str(talker), "--max-tokens"]
-    assert "no passage fits its context of 128 tokens" in summary(*ask, "100", exit_code=3)
+LOST = "The king lost his hat in the sea."
+BOUGHT = "The king bought a new hat in May."
+QUESTION = "Where did the king lose his hat?"
+SAID = "In the sea [1]. He has a new one [2, 9]."
+
+
+@pytest.fixture(scope="module")
+def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bundle of a language model that knows one answer by heart."""
+    pytest.importorskip("torch")
+    from language_kit import write_talker, write_talker_bundle
+    from lmtool_memory.answers import SYSTEM
+
+    asked = f"Passages:\n\n[1] {LOST}\n\n[2] {BOUGHT}\n\nQuestion: {QUESTION}"
+    prompt = f"<|system|>{SYSTEM}<|end|><|user|>{asked}<|end|><|assistant|>"
+    source = write_talker(tmp_path_factory.mktemp("answerer"), [(prompt, SAID)], context=512)
+    return write_talker_bundle(tmp_path_factory.mktemp("models") / "answerer", source)
+
+
+def test_an_answer_cites_what_it_read(notes: Path, answerer: Path) -> None:
+    (notes / "sea.txt").write_text(LOST, "utf-8")
+    (notes / "hat.txt").write_text(BOUGHT, "utf-8")
+    summary("remember", "notes/sea.txt", "notes/hat.txt")
+    ask = ["recall", QUESTION, "--answer", "--model", str(answerer), "--max-tokens"]
+    (found,) = records(*ask, "60")
+    assert (found["text"], found["question"]) == (SAID, QUESTION)
+    cited_of = [(c["number"], c["text"], c["source"]) for c in found["citations"]]
+    assert cited_of == [(1, LOST, str(notes / "sea.txt")), (2, BOUGHT, str(notes / "hat.txt"))]
+    assert "finish" not in found
+    done = run_cli(*ask, "60", "--format", "text")
+    assert done.stdout == f"{SAID}\n\n[1] notes/sea.txt:1\n[2] notes/hat.txt:1\n"
+    (cut,) = records(*ask, "2")
+    assert SAID.startswith(cut["text"])
+    assert (cut["finish"], cut["citations"]) == ("length", [])
+    assert "no passage fits its context of 512 tokens" in summary(*ask, "500", exit_code=3)
+
+
+def test_an_answer_reads_the_best_that_fit(answerer: Path) -> None:
+    texts = [LOST, BOUGHT, "word " * 500]
+    found = [Found(Stored(i, "a", b"", 0, 1, 1, t, True), 1, 1, 1) for i, t in enumerate(texts)]
+    model = load_language_model(answerer, device="cpu")
+    said = answer(QUESTION, found, model, Sampling(max_tokens=60))
+    assert [item.passage.text for item in said.read] == [LOST, BOUGHT]
+    assert (said.text, said.cited, said.is_cut) == (SAID, [1, 2], False)
+    with pytest.raises(DataError, match="no passage fits its context of 512 tokens"):
+        answer(QUESTION, found, model, Sampling(max_tokens=500))
 
 
 def test_citations() -> None:
@@ -199,26 +241,135 @@ def test_marks_follow_the_index() -> None:
     assert np.linalg.norm(vector_of("a")) == pytest.approx(1)
 
 
-class Reciter:
-    """Stands where a language model does: counts words, and says back what it was asked."""
-
-    name, context, has_chat = "reciter", 100, False
-
-    def count(self, text: str) -> int:
-        return len(text.split())
-
-    def complete(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Completion]]:
-        (prompt,) = prompts
-        last = prompt.split("\n")[-4]
-        return [[Completion(f" {last} [1] [9]\n", "stop", 3, self.count(prompt), None)]]
+CHINESE = (
+    "猫在睡觉。海很深，船很多。\n\n房租每月一号交给房东。水管工的发票还没有付，请在六月之前付清。\n"
+)
+GARTEN = "番茄喜欢阳光和很多水。五月以后再种，那时夜里不冷。机器学习的模型需要数据。\n"
 
 
-def test_an_answer_reads_the_best_that_fit() -> None:
-    texts = ["The king lost his hat.", "The sea is deep.", "word " * 60]
-    found = [Found(Stored(i, "a", b"", 0, 1, 1, t, True), 1, 1, 1) for i, t in enumerate(texts)]
-    model: Any = Reciter()
-    said = answer("who?", found, model, Sampling(max_tokens=10))
-    assert said.text == "[2] The sea is deep. [1] [9]"
-    assert (len(said.read), said.cited, said.is_cut) == (2, [2, 1], False)
-    with pytest.raises(DataError, match="no passage fits its context of 100 tokens"):
-        answer("who?", found, model, Sampling(max_tokens=99))
+def test_chinese_is_found_by_its_words(notes: Path) -> None:
+    """The model that ships reads no Chinese: its vectors have no say, and words find it."""
+    for name, text in (("rent.txt", CHINESE), ("garden.txt", GARTEN)):
+        (notes / name).write_text(text, "utf-8")
+    summary("remember", "notes/rent.txt", "notes/garden.txt")
+    for question, wanted in (
+        ("发票", CHINESE),
+        ("房租什么时候交给房东？", CHINESE),
+        ("番茄什么时候种？", GARTEN),
+    ):
+        (found,) = records("recall", question)
+        text = Path(found["source"]).read_text("utf-8")
+        assert text == wanted
+        assert text[found["start"] : found["end"]] == found["text"]
+    (best,) = records("recall", "谁的发票没有付？", "--extractive")
+    assert best["text"] == "水管工的发票还没有付，请在六月之前付清。"
+    assert CHINESE[best["start"] : best["end"]] == best["text"]
+    assert best["line"] == 3
+    for nowhere in ("宇宙飞船", "房子", "大国"):  # no pair of them stands there
+        assert "nothing relevant" in summary("recall", nowhere, exit_code=1)
+
+
+@pytest.mark.parametrize(
+    ("question", "terms"),
+    [
+        ("发票", ['"发 票"']),
+        ("房租什么时候交给房东？", ['"房 租"', '"交 给"', '"给 房"', '"房 东"']),
+        ("GPT模型是谁的", ['"gpt"', '"模 型"']),
+        ("谁", ['"谁"']),
+        ("的", ['"的"']),
+        ("什么？", ['"什 么"']),
+        ("the rent of the 房租", ['"rent"', '"房 租"']),
+    ],
+)
+def test_words_of_questions(question: str, terms: list[str]) -> None:
+    assert terms_of(question) == terms
+
+
+# ── masked ───────────────────────────────────────────────────────────────────────────────────
+
+LETTER = """Tim Cook met Angela
+Merkel in Berlin. They spoke about phones for a long time.
+
+""" + "\n".join(f"Line {n} tells of thing {n * n} and no one else." for n in range(30)) + """
+The call of Cook to a@b.org was short.
+"""  # fmt: skip
+
+
+@pytest.fixture
+def letter(notes: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a letter with names, and let redact use a model that knows them."""
+    monkeypatch.setenv("LMTOOL_MODEL_EXTRACT", str(tiny_bundle))
+    (notes / "letter.txt").write_text(LETTER, "utf-8")
+    return notes / "letter.txt"
+
+
+def holds(path: Path, *words: str) -> list[str]:
+    """Return which of these words stand in a file, or one beside it, as they are or in an index."""
+    files = [file.read_bytes().lower() for file in path.parent.glob(f"{path.name}*")]
+    return [word for word in words if any(word.lower().encode() in data for data in files)]
+
+
+NAMES = ("Tim", "Cook", "Angela", "Merkel", "Berlin", "a@b.org")
+
+
+def test_what_is_masked_is_nowhere_in_the_memory(letter: Path) -> None:
+    memory, key = letter.parents[1] / "notes.db", letter.parents[1] / "a.key"
+    summary("remember", str(letter))
+    assert set(NAMES) <= set(holds(memory, *NAMES))
+    told = ["remember", str(letter), "--redact", "--key", str(key)]
+    said = summary(*told)  # other than it was: read again
+    assert said == "1 source: 2 passages added, 1 kept, 2 gone"  # the third has no name
+    assert holds(memory, *NAMES[3:], "merkel", "angela") == []
+    assert summary(*told) == "1 source, 1 unchanged: 0 passages added, 0 kept, 0 gone"
+    (first, *_) = records("recall", "who spoke about phones?")
+    assert first["text"].startswith("[PER-1] met [PER-2] in [LOC-1]. They spoke about phones")
+    assert first["masked"] is True
+    (last,) = records("recall", "call short", "--mode", "words")
+    assert last["text"].endswith("The call of [PER-1.2] to [EMAIL-1] was short.")  # one table
+    whole = LETTER[last["start"] : last["end"]]  # places are those in the file
+    assert whole.endswith("The call of Cook to a@b.org was short.")
+    assert LETTER.count("\n", 0, last["start"]) + 1 == last["line"]
+    lines = "".join(json.dumps(record) + "\n" for record in (first, last))
+    back = run_cli("redact", "--restore", "--key", key, "-", stdin=lines)
+    for line in map(json.loads, back.stdout.splitlines()):
+        assert line["text"] == LETTER[line["start"] : line["end"]]
+    (best,) = records("recall", "was the call short?", "--extractive")
+    assert best["text"] == "The call of [PER-1.2] to [EMAIL-1] was short."
+    assert (best["start"], best["end"]) == (last["start"], last["end"])
+
+
+def test_masks_without_a_key_have_no_numbers(letter: Path) -> None:
+    """They mean the same in every run, so what has not changed is kept."""
+    assert "3 passages added" in summary("remember", str(letter), "--redact")
+    (first, *_) = records("recall", "who spoke about phones?")
+    assert first["text"].startswith("[PER] met [PER] in [LOC]. They")
+    letter.write_text("A new line.\n\n" + LETTER, "utf-8")
+    assert "1 passages added, 2 kept, 1 gone" in summary("remember", str(letter), "--redact")
+    assert "2 passages added, 1 kept, 2 gone" in summary("remember", str(letter))  # as it is
+    assert "masked" not in records("recall", "who spoke about phones?")[0]
+
+
+def test_records_are_masked_each_by_itself(letter: Path) -> None:
+    rows = [
+        {"text": "Tim likes tea."},
+        {"text": "no json"},
+        {"text": ""},
+        {"text": "Call a@b.org."},
+    ]
+    path = letter.with_name("rows.jsonl")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert "3 passages added" in summary("remember", str(path), "--redact")
+    found = [records("recall", word, "--mode", "words")[0] for word in ("tea", "call")]
+    assert [(r["text"], r["line"]) for r in found] == [
+        ("[PER] likes tea.", 1),
+        ("Call [EMAIL].", 4),
+    ]
+
+
+def test_a_key_without_redaction_is_refused(letter: Path) -> None:
+    assert "--key without --redact" in summary("remember", str(letter), "--key", "k", exit_code=2)
+    bad = letter.with_name("bad.key")
+    bad.write_text("{}", "utf-8")
+    said = summary("remember", str(letter), "--redact", "--key", str(bad), exit_code=3)
+    assert "no key of lmtool redact" in said
+    assert run_cli("remember", "--list").stdout == ""

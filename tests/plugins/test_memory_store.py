@@ -68,7 +68,7 @@ def test_what_is_added_is_found(tmp_path: Path) -> None:
     assert int(cosines.argmax()) == 700
     assert cosines[700] == pytest.approx(1, abs=0.005)
     assert store.passages([701])[701][1:] == (
-        "a", texts[700].encode(), 700, 700 + len(texts[700]), 701, texts[700], 0,
+        "a", texts[700].encode(), 700, 700 + len(texts[700]), 701, texts[700], False, False,
     )  # fmt: skip
     assert [i for i, _ in store.with_words('"word7" OR "word9"', 10)] == [8, 10]
     store.close()
@@ -135,6 +135,91 @@ def test_a_reader_sees_one_state_while_another_writes(tmp_path: Path) -> None:
         assert reader.count() == 1
     assert check(reader) == ["one", "two"]  # and the vectors it held are read again
     reader.close()
+
+
+READERS = """
+import os, sys, time
+from collections import Counter
+from pathlib import Path
+import numpy as np
+from lmtool_memory.store import Store
+from memory_kit import SIZE, fill, news, vector_of
+
+path, done = Path(sys.argv[1]), Path(sys.argv[2])
+texts = lambda number: [f"w{number}x{i} of batch {number}" for i in range(20)]
+fill(path, "s0", texts(0))
+
+def write():
+    store = Store(path)
+    for number in range(1, 61):
+        vectors = np.stack([vector_of(text) for text in texts(number)])
+        with store.writing():
+            store.add(news(store, f"s{number}", texts(number)), vectors)
+            if number > 3:
+                store.forget(next(i for i, name, _ in store.sources() if name == f"s{number - 3}"))
+        time.sleep(0.002)
+    done.touch()
+
+def read():
+    store, seen = Store(path), []
+    while not (was_done := done.exists()) or not seen:
+        with store.reading():
+            found = store.passages(range(1, 2000)).values()
+            batches = Counter(passage.text.split()[-1] for passage in found)
+            newest = max(map(int, batches))
+            assert set(batches.values()) == {20}, batches
+            assert len(batches) == min(newest + 1, 4), batches
+            best = int(store.cosines(vector_of(f"w{newest}x7 of batch {newest}")).argmax()) + 1
+            assert store.passages([best])[best].text.startswith(f"w{newest}x7 "), newest
+            assert store.rows_with(f'"w{newest}x7"') == [best]
+        assert not seen or newest >= seen[-1]
+        seen.append(newest)
+    os.write(1, f"{len(set(seen))}\\n".encode())
+
+children = []
+for work in (read, read, read, write):
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        except BaseException as error:
+            os.write(2, f"{error!r}\\n".encode())
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+sys.exit(max(os.waitpid(child, 0)[1] != 0 for child in children))
+"""
+"""Three processes that read while a fourth writes."""
+
+
+def test_processes_read_while_one_writes(tmp_path: Path) -> None:
+    """Each sees whole batches, with the words and vectors of that state, and ever newer ones."""
+    places = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", READERS, str(tmp_path / "m.db"), str(tmp_path / "done")],
+        capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "PYTHONPATH": places},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    n_states = [int(line) for line in done.stdout.splitlines()]
+    assert len(n_states) == 3
+    assert max(n_states) > 3  # they did read while it wrote
+    store = Store(tmp_path / "m.db")
+    assert len(check(store)) == 80
+    store.close()
+
+
+def test_what_is_forgotten_is_out_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.db"
+    fill(path, "a", ["zanzibarius met someone in Rome", "another thing"])
+    fill(path, "b", ["keep this text"])
+    store = Store(path)
+    with store.writing():
+        store.forget(store.sources()[0][0])
+    store.shrink()
+    store.close()
+    assert b"zanzibar" not in path.read_bytes()  # nor as a word of the index
+    assert b"keep this text" in path.read_bytes()
 
 
 def test_what_is_no_memory_is_an_error(tmp_path: Path) -> None:

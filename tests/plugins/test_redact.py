@@ -16,15 +16,16 @@ import pytest
 
 import lmtool
 from lmtool import Document
+from lmtool.documentmodels import DocumentModel
 from lmtool.testing import run_cli
 
 TEXT = "Tim Cook met Angela Merkel in Berlin . Cook met a@b.org"
 MASKED = "[PER-1] met [PER-2] in [LOC-1] . [PER-1] met [EMAIL-1]"
 
 
-def redact(bundle: Path, **options: Any) -> lmtool.Model:
+def redact(bundle: Path | None, **options: Any) -> DocumentModel:
     model = lmtool.load(bundle, task_name="redact", device="cpu", **options)
-    assert isinstance(model, lmtool.Model)
+    assert isinstance(model, DocumentModel)
     return model
 
 
@@ -214,7 +215,33 @@ def _size(path: Path) -> int:
         return 0
 
 
-def test_it_runs_by_itself(tiny_bundle: Path) -> None:
-    model = redact(tiny_bundle)
+def test_what_needs_no_model_loads_none(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the engine is imported, and a model that is not there is not missed."""
+    monkeypatch.setenv("LMTOOL_MODEL_EXTRACT", "nowhere")
+    key = tmp_path / "key.json"
+    with pytest.raises(lmtool.BundleError, match="nowhere"):
+        redact(None)
+    for options in ({"only": ("email", "PHONE")}, {"keep": ("PER", "org", "LOC")}):
+        assert redact(None, **options)(TEXT).text == TEXT.replace("a@b.org", "[EMAIL-1]")
+    redact(None, key=key, only=("EMAIL",))(TEXT)
+    code = (
+        "import sys; from lmtool.cli.main import run; code = run(sys.argv[1:]); "
+        "sys.exit(code or 'onnxruntime' in sys.modules)"
+    )
+    for flags in (["--only", "EMAIL"], ["--restore", "--key", str(key)]):
+        command = [sys.executable, "-c", code, "redact", *flags, "--text", "[EMAIL-1]", "-f", "txt"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == "a@b.org\n"
+
+
+def test_a_model_of_another_task_is_refused() -> None:
+    with pytest.raises(lmtool.UsageError, match="not for 'extract'"):
+        lmtool.load("base-en", task_name="redact")
+
+
+def test_it_is_not_trained(tiny_bundle: Path) -> None:
     with pytest.raises(lmtool.UsageError, match="no model of its own"):
-        lmtool.models.ModelGroup([model]).annotate([Document(text="x")])  # type: ignore[attr-defined]
+        redact(tiny_bundle).task.collect_labels([])

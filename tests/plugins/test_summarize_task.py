@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from lmtool_summarize.scoring import references_of, score_summaries
 from lmtool_summarize.task import SummarizeOptions, SummarizeTask
+from lmtool_summarize.words import words_of
 
 import lmtool
 from lmtool.documents import Summary, encode_document
@@ -82,26 +83,68 @@ def test_rouge_counts_chinese_characters() -> None:
     assert score_summaries([gold], [found])["rouge1"] == 50.0
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that has learnt its texts by heart."""
+CHINESE = [
+    document("今天下雨了很久。", "本文证明猫喜欢牛奶。", "狗在外面。", gold=1),
+    document("本文证明火车常常晚点！", "许多人在等车。", "没有人喜欢。", gold=0),
+    document("面包很老。", "人们早就会做它。", "本文证明盐有用。", gold=2),
+    document("有些鸟在夜里唱歌。", "本文证明光是原因。", gold=1),
+]
+WEATHER = "今天的天气很好，我们去公园。\n小船停在港口。“牛奶又在瓶子里了！”他说。汽车又红又旧。"
+
+
+def learnt(folder: Path, documents: list[lmtool.Document], **more: object) -> Path:
+    """Return a checkpoint that has learnt documents by heart."""
     from lmtool.training.config import make_config
     from lmtool.training.run import train
 
-    folder = tmp_path_factory.mktemp("summarize")
     data = folder / "data.jsonl"
-    data.write_bytes(b"".join(map(encode_document, DOCUMENTS)))
-    base = tiny_backbone(folder / "base", [*(d.text for d in DOCUMENTS), TEXT])
+    data.write_bytes(b"".join(map(encode_document, documents)))
+    base = tiny_backbone(folder / "base", [*(d.text for d in documents), TEXT, WEATHER])
     values = {
         "task": "summarize", "data": [str(data)], "dev": [str(data)], "base": str(base),
         "out": str(folder / "run"), "epochs": 40, "lr": 3e-3, "head_lr": 3e-3,
         "batch_tokens": 256, "max_tokens": 48, "eval_every": 40, "patience": 0,
         "precision": "no", "device": "cpu", "threads": 1, "form": {"width": 32},
-        "options": {"sentences": 1},
+        "options": {"sentences": 1}, **more,
     }  # fmt: skip
     for _ in train(make_config(values)):
         pass
     return folder / "run/best"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that has learnt its texts by heart."""
+    return learnt(tmp_path_factory.mktemp("summarize"), DOCUMENTS)
+
+
+def test_chinese(tmp_path: Path) -> None:
+    """Sentences end at Chinese marks, offsets are characters, limits and queries count them."""
+    from lmtool.evaluation import evaluate
+
+    model = learnt(tmp_path, CHINESE, language="zh")
+    report = evaluate(lmtool.load(model, device="cpu"), CHINESE)
+    assert (report["rouge1"], report["support"]) == (100, 4)
+
+    def sentences(text: str, **options: object) -> list[str]:
+        found = lmtool.load(model, device="cpu", **options)(lmtool.Document(text=text)).summary
+        assert found.text == "".join(text[a:b].replace("\n", "") for a, b in found.sentences)
+        return [text[a:b] for a, b in found.sentences]
+
+    assert sentences(WEATHER, sentences=9) == [
+        "今天的天气很好，我们去公园。",
+        "小船停在港口。",
+        "“牛奶又在瓶子里了！”",
+        "他说。",
+        "汽车又红又旧。",
+    ]
+    assert sentences(WEATHER, sentences=1, query="小船停在港口") == ["小船停在港口。"]
+    assert sum(len(words_of(s)) for s in sentences(WEATHER, words=20)) <= 20
+    long = WEATHER * 40
+    found = lmtool.load(model, device="cpu", sentences=7)(lmtool.Document(text=long))
+    assert len(found.summary.sentences) == 7
+    assert found.coverage.read == len(long)
+    assert found.coverage.windows > 10
 
 
 def test_it_learns_its_texts_by_heart(model: Path) -> None:
@@ -118,6 +161,12 @@ def test_a_query_is_read_by_the_model(model: Path) -> None:
     assert TEXT[slice(*span)] == "The boat is in the harbour."
     with pytest.raises(lmtool.UsageError, match="has no word"):
         lmtool.load(model, device="cpu", query="\u200b")
+
+
+def test_batches_have_half_the_tokens(model: Path) -> None:
+    found = lmtool.load(model, device="cpu", task_name="summarize", batch_tokens=100)
+    asked = lmtool.load(model, device="cpu", batch_tokens=100, query="Where is the boat?")
+    assert (found.batch_tokens, asked.batch_tokens) == (50, 50)
 
 
 def test_options_limit_long_texts(model: Path) -> None:

@@ -6,7 +6,7 @@ the code that runs a bundle: the same prompts, the same reading of what comes ba
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -37,7 +37,6 @@ class TorchLanguage:
         prompts: PromptEncoder,
         *,
         context: int,
-        ends: Collection[int],
         pad: int,
         name: str = "checkpoint",
         accelerator: Autocast | None = None,
@@ -46,7 +45,6 @@ class TorchLanguage:
         self.context = context
         self._model = model
         self._prompts = prompts
-        self._ends = sorted(ends)
         self._pad = pad
         self._accelerator = accelerator
 
@@ -77,7 +75,7 @@ class TorchLanguage:
         rows = [self._prompts.encode(prompt) for prompt in prompts]
         for index, row in enumerate(rows):
             if len(row) + sampling.max_tokens > self.context:
-                raise PromptTooLong(index, len(row), sampling.max_tokens, self.context)
+                raise PromptTooLong(index, len(row), sampling, self.context)
         found: dict[int, Completion] = {}
         for batch in _batches([len(row) for row in rows], sampling.max_tokens):
             answers = self._generate([rows[place] for place in batch], sampling)
@@ -99,7 +97,7 @@ class TorchLanguage:
             max_new_tokens=sampling.max_tokens,
             do_sample=False,
             repetition_penalty=sampling.repetition_penalty,
-            eos_token_id=self._ends,
+            eos_token_id=list(self._prompts.eos),
             pad_token_id=self._pad,
             bos_token_id=None,
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from ...documents import Document
+from ...errors import DataError
+from ...inputs import Check
 from ...sources import BadRecord
 from ...tasks import TextTask
 from .examples import Example, ExampleEncoder, PartReport, make_examples
@@ -37,6 +40,31 @@ class TextExamples(msgspec.Struct):
     train: list[Example]
     dev: list[Example]
     report: TextReport
+
+
+def shape_check(task: type[TextTask], form: Mapping[str, Any] | None = None) -> Check:
+    """Return what raises DataError for a document with a layer of the task in another shape."""
+
+    def check(document: Document) -> None:
+        if any(document.layer(layer) is not None for layer in task.layers):
+            task({**task.collect_form([document]), **(form or {})}).pairs(document)
+
+    return check
+
+
+def nothing_to_learn(task: type[TextTask], files: Sequence[str], n_documents: int) -> DataError:
+    """Return the error for files without anything to learn for a task."""
+    shown = ", ".join(files[:3]) + (", …" if len(files) > 3 else "")
+    what = f"none of {n_documents:,} documents has anything" if n_documents else "no documents"
+    return DataError(
+        f"{shown}: {what} to learn for the task {task.name!r}",
+        hint=shape_hint(task),
+    )
+
+
+def shape_hint(task: type[TextTask]) -> str:
+    """Return what a task learns from, as a hint."""
+    return f"it learns from: {', '.join(task.layers)} (docs/finetune.md shows their shape)"
 
 
 def check_texts(
@@ -94,8 +122,10 @@ def _quantile(lengths: Sequence[int], share: float) -> int:
 
 
 def _remarks(report: TextReport) -> Iterator[str]:
-    for bad in report.bad[:N_BAD]:
+    for number, bad in enumerate(report.bad[:N_BAD]):
         yield f"cannot be read: {bad.message}"
+        if bad.hint and bad.hint not in [before.hint for before in report.bad[:number]]:
+            yield f"  {bad.hint}"
     if len(report.bad) > N_BAD:
         yield f"cannot be read: {len(report.bad) - N_BAD:,} more records"
     for name, part in (("train", report.train), ("dev", report.dev)):

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from torch import Tensor
 
-from ...bundles import problems, writing
+from ...bundles import problems, read_record, writing
 from ...errors import BundleError
 from ..backbone import load_tokenizer, model_folder, quiet, reading
 from ..checkpoint import code_versions, find_checkpoint, save_state, write_last
-from ..learner import StateRecord
+from ..learner import State
 from ..lora import adapters, merged_weights
 from .config import Objective
 
@@ -63,7 +62,7 @@ def save_language_checkpoint(
     model: Any,
     tokenizer: Any,
     record: LanguageRecord,
-    state: tuple[dict[str, Tensor], StateRecord] | None = None,
+    state: State | None = None,
 ) -> None:
     """Write a checkpoint; until it is complete on the disk, the one before it stays.
 
@@ -81,23 +80,10 @@ def save_language_checkpoint(
 
 def read_language_checkpoint(folder: Path | str) -> LanguageRecord:
     """Read language.json; BundleError when it is missing, damaged or of another format."""
+    what = "checkpoint of a language model"
+    hint = "give a folder that lmtool pretrain or train wrote, such as RUN/best, or train again"
     path = find_checkpoint(Path(folder), RECORD_FILE) / RECORD_FILE
-    try:
-        data = path.read_bytes()
-        number = msgspec.json.decode(data, type=dict[str, Any]).get("format")
-        if number != FORMAT:
-            raise BundleError(
-                f"{path}: format {number!r}, this lmtool reads {FORMAT}",
-                hint="pip install --upgrade lmtool",
-            )
-        return msgspec.json.decode(data, type=LanguageRecord)
-    except OSError as error:
-        raise BundleError(
-            f"{folder}: no checkpoint of a language model: {error.strerror}",
-            hint="it is a folder that lmtool pretrain or train wrote, such as RUN/best",
-        ) from error
-    except msgspec.DecodeError as error:
-        raise BundleError(f"{path}: damaged: {error}") from error
+    return read_record(path, LanguageRecord, FORMAT, what=what, hint=hint)
 
 
 def load_language_checkpoint(folder: Path | str) -> tuple[LanguageRecord, Any, Any]:
@@ -148,7 +134,7 @@ def load_text_tokenizer(base: str) -> Any:
     import transformers
 
     kind: Any = transformers.PreTrainedTokenizerFast
-    folder = model_folder(base)
+    folder = base if (Path(base) / "tokenizer.json").is_file() else model_folder(base)
     with reading(base):
         if (Path(folder) / "tokenizer.json").is_file() and not (
             Path(folder) / "tokenizer_config.json"

@@ -2,61 +2,73 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from ...errors import UsageError
 from ...tasks import Opt
-from ..config import check_ranges
+from ..config import (
+    Clip,
+    Device,
+    EvalEvery,
+    MaxSteps,
+    Out,
+    Patience,
+    Precision,
+    SaveEvery,
+    Seed,
+    Threads,
+    WeightDecay,
+    check_ranges,
+)
 
 Objective = Literal["causal", "masked"]
-L = TypeVar("L", bound="LoopConfig")
+
+# What is told of pretraining and tuning alike, with defaults of their own.
+Epochs = Annotated[int, Opt("Times to go through the data", 1)]
+Warmup = Annotated[float, Opt("Share of the steps in which the rate rises", 0, 1)]
+Decay = Annotated[Literal["linear", "cosine", "constant"], Opt("How the rate falls afterwards")]
+Floor = Annotated[float, Opt("Share of the highest rate that it falls to", 0, 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopConfig:
     """What the loop of all language models is told, whatever they learn from."""
 
-    out: Annotated[str, Opt("Folder of the run, for checkpoints, metrics and config.toml")]
+    command: ClassVar[str] = "lmtool train"
 
-    epochs: Annotated[int, Opt("Times to go through the data", 1)] = 1
-    max_steps: Annotated[int, Opt("Stop after this many steps (0: after the epochs)", 0)] = 0
+    out: Out
+
+    epochs: Epochs = 1
+    max_steps: MaxSteps = 0
     batch_tokens: Annotated[int, Opt("Tokens of a step, over all processes", 1)] = 16384
     memory_tokens: Annotated[
         int, Opt("Tokens that a process computes at once (0: 2048, on a GPU 32768)", 0)
     ] = 0
 
     lr: Annotated[float, Opt("Highest learning rate", 0)] = 1e-3
-    weight_decay: Annotated[float, Opt("Weight decay; biases and norms have none", 0)] = 0.1
+    weight_decay: WeightDecay = 0.1
     beta2: Annotated[float, Opt("AdamW's decay of the mean of squares", 0, 1)] = 0.95
-    warmup: Annotated[float, Opt("Share of the steps in which the rate rises", 0, 1)] = 0.02
-    decay: Annotated[
-        Literal["linear", "cosine", "constant"], Opt("How the rate falls afterwards")
-    ] = "cosine"
-    floor: Annotated[float, Opt("Share of the highest rate that it falls to", 0, 1)] = 0.1
-    clip: Annotated[float, Opt("Largest norm of the gradients (0: no limit)", 0)] = 1.0
+    warmup: Warmup = 0.02
+    decay: Decay = "cosine"
+    floor: Floor = 0.1
+    clip: Clip = 1.0
 
-    eval_every: Annotated[int, Opt("Steps between evaluations (0: each epoch)", 0)] = 0
-    save_every: Annotated[
-        int, Opt("Steps between saves (0: at evaluations); a killed run goes on from the last", 0)
-    ] = 0
-    patience: Annotated[int, Opt("Evaluations without gain after which to stop (0: never)", 0)] = 0
+    eval_every: EvalEvery = 0
+    save_every: SaveEvery = 0
+    patience: Patience = 0
 
-    seed: Annotated[int, Opt("Seed of everything random", 0)] = 0
-    precision: Annotated[
-        Literal["auto", "no", "bf16", "fp16"],
-        Opt("Mixed precision; auto is bf16 where the hardware is faster with it"),
-    ] = "auto"
+    seed: Seed = 0
+    precision: Precision = "auto"
     compile: Annotated[
         bool, Opt("Compile the model (torch.compile): slow to start, fast afterwards")
     ] = False
     deterministic: Annotated[
         bool, Opt("The same bits each time on a GPU too, which is slower (a CPU does it anyway)")
     ] = False
-    device: Annotated[str, Opt("Device: auto, cpu, cuda, cuda:N or mps")] = "auto"
-    threads: Annotated[int, Opt("CPU threads (0: all cores)", 0)] = 0
+    device: Device = "auto"
+    threads: Threads = 0
 
     def __post_init__(self) -> None:
         """Raise UsageError when a number is out of its range."""
@@ -66,6 +78,8 @@ class LoopConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainConfig(LoopConfig):
     """How to pretrain. Every field is a flag of `lmtool pretrain` and a TOML key."""
+
+    command: ClassVar[str] = "lmtool pretrain"
 
     objective: Annotated[
         Objective,
@@ -133,23 +147,6 @@ class PretrainConfig(LoopConfig):
                 "lowercase: a causal model writes text as it reads it",
                 hint="leave it out, or choose --objective masked",
             )
-
-
-def absolute(config: PretrainConfig) -> PretrainConfig:
-    """Return the configuration with absolute paths; what is no path here is a hub name."""
-
-    def folder(name: str) -> str:
-        return str(Path(name).resolve()) if name and Path(name).exists() else name
-
-    return dataclasses.replace(
-        config,
-        data=tuple(str(Path(name).resolve()) for name in config.data),
-        dev=tuple(str(Path(name).resolve()) for name in config.dev),
-        size=folder(config.size) if config.size.endswith(".json") else config.size,
-        base=folder(config.base),
-        tokenizer=folder(config.tokenizer),
-        out=str(Path(config.out).resolve()),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,14 +73,13 @@ class PartReport(msgspec.Struct, kw_only=True):
 class ExampleEncoder:
     """Makes examples of pairs and dialogues.
 
-    `prompts` is the run time's encoder of prompts, `end` the token that ends a text, and `ends`
-    are all those at which the run time stops.
+    `prompts` is the run time's encoder of prompts, and `end` the token that ends a text.
     """
 
-    def __init__(self, prompts: PromptEncoder, end: int, ends: Iterable[int] = ()) -> None:
+    def __init__(self, prompts: PromptEncoder, end: int) -> None:
         self._prompts = prompts
         self._end = end
-        self._ends = {end, *ends}
+        self._ends = {end, *prompts.eos}
 
     def examples(self, pairs: Iterable[tuple[Any, str]]) -> Iterator[tuple[Example, bool]]:
         """Yield the examples of a document's pairs, and of each whether it is a plain text."""

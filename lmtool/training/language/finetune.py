@@ -9,7 +9,6 @@ RUN/best-adapter/   the low-rank additions alone, for peft, where they are asked
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,34 +22,36 @@ from ...errors import DataError, UsageError
 from ...sources import BadRecord
 from ...tasks import TextTask
 from ...textmodels import find_text_task
-from ..backbone import model_folder
+from ..backbone import model_name
+from ..bases import check_base
 from ..checkpoint import load_state, recover_checkpoint
+from ..config import absolute
 from ..data import Data, read_data
-from ..learner import seed_all
+from ..folder import check_folder
+from ..learner import State, seed_all
 from ..lora import add_adapters, load_adapters, save_adapters
-from .check import TextReport, check_texts, render_text_report
+from .check import (
+    TextReport,
+    check_texts,
+    nothing_to_learn,
+    render_text_report,
+    shape_check,
+)
 from .checkpoint import (
+    RECORD_FILE,
     LanguageRecord,
     load_language_checkpoint,
     load_model,
     load_text_tokenizer,
 )
 from .judging import EVAL_TOKENS, Evaluation, checked_options
-from .loop import LanguageRun, check_folder
+from .loop import LanguageRun
 from .packed import PackedBatches, row_width
 from .speech import context_of, form_of, longest, speech_of, teach_end
-from .tuning import FinetuneConfig, absolute, read_finetune_config
+from .tuning import FinetuneConfig
 
 ADAPTER_FOLDER = "best-adapter"
 ADAPTER_RECORD = "adapter_config.json"
-
-
-def resumed_config(out: Path | str) -> FinetuneConfig:
-    """Return the configuration of a run's folder, also where the folder was moved."""
-    path = Path(out) / "config.toml"
-    if not path.is_file():
-        raise UsageError(f"{out}: no run to resume, it has no config.toml")
-    return dataclasses.replace(read_finetune_config(path), out=str(out))
 
 
 def prepare_finetuning(
@@ -65,21 +66,20 @@ def prepare_finetuning(
     trained on, BundleError for a base or checkpoint that cannot be loaded.
     """
     config = absolute(config)
-    out = Path(config.out)
     kind = task or find_text_task(config.task)
-    before = read_finetune_config(out / "config.toml") if resume and _has_config(out) else None
-    is_resumed = check_folder(config, before, resume=resume)
-    data = read_data(config)
+    is_resumed = check_folder(config, resume=resume, record=RECORD_FILE)
+    if not is_resumed:
+        check_base(config.base, "causal")
+    data = read_data(config, shape_check(kind, config.form))
     data.refuse_bad()
     train, dev = data.parts[0].train, data.parts[0].dev
+    if not (train or dev):
+        raise nothing_to_learn(kind, config.data, 0)
     seed_all(config.seed)
     record, model, tokenizer = _start(config, kind, data, is_resumed=is_resumed)
     instance = kind(record.form)
     if not any(instance.pairs(document) for document in train):
-        raise DataError(
-            f"none of the {len(train)} documents has anything to learn for the task {kind.name!r}",
-            hint="see docs/finetune.md for their shape",
-        )
+        raise nothing_to_learn(kind, config.data, len(train))
     ends = teach_end(model, tokenizer, config.base)
     speech = speech_of(tokenizer, config.base, ends, needs_chat=record.form["chat"])
     lora = _adapt(config, model, is_resumed=is_resumed) if config.tune == "lora" else None
@@ -104,7 +104,7 @@ def prepare_finetuning(
         evaluate.check_metric(config.metric)
     return FinetuneRun(
         config, model, tokenizer, batches, record, evaluate=evaluate, main_metric=config.metric,
-        is_resumed=is_resumed, n_steps=batches.n_steps, report=found.report, lora=lora,
+        n_steps=batches.n_steps, report=found.report, lora=lora,
     )  # fmt: skip
 
 
@@ -133,7 +133,6 @@ def _start(
             hint="bring them back, or start anew with another --out",
         )
     if config.tune == "lora":
-        recover_checkpoint(Path(config.out) / ADAPTER_FOLDER, ADAPTER_RECORD)
         model = load_model(config.base, "causal")
     return record, model, tokenizer
 
@@ -153,20 +152,22 @@ class FinetuneRun(LanguageRun):
     def __init__(
         self, config: FinetuneConfig, *arguments: Any, report: TextReport, lora: Any, **more: Any
     ) -> None:
-        super().__init__(config, *arguments, command="lmtool train", **more)
+        super().__init__(config, *arguments, **more)
         self.report = report
-        self._base = model_folder(config.base)
+        self._base = model_name(config.base)
         self._lora = lora if config.adapter else None
+        if self.is_main and self._lora is not None:
+            recover_checkpoint(Path(config.out) / ADAPTER_FOLDER, ADAPTER_RECORD)
 
     def describe(self) -> str:
         """Return what is in the data, as text."""
         return render_text_report(self.report)
 
-    def _save(self, name: str) -> None:
-        super()._save(name)
-        if self._lora is not None and name == "best":
-            folder = self._out / ADAPTER_FOLDER
-            with writing(folder, replace=True, record=ADAPTER_RECORD) as new:
+    def _save(self, folder: Path, record: LanguageRecord, state: State | None) -> None:
+        super()._save(folder, record, state)
+        if self._lora is not None and folder.name == "best":
+            adapter = folder.with_name(ADAPTER_FOLDER)
+            with writing(adapter, replace=True, record=ADAPTER_RECORD) as new:
                 save_adapters(self.learner.model, self._lora, self._base, new)
                 self._tokenizer.save_pretrained(new)
 
@@ -183,6 +184,7 @@ def check_files(
 
     Raises what `prepare_finetuning` raises for data and tokenizer.
     """
+    check_base(base, "causal")
     form = form_of(task, train, {})
     speech = speech_of(load_text_tokenizer(base), base, needs_chat=form["chat"])
     context = longest(max_tokens, context_of(base), base)
@@ -196,7 +198,3 @@ def _sample(
     gold = [document for document in documents if task.has_gold(document)]
     order = np.random.default_rng(config.seed).permutation(len(gold))
     return [gold[place] for place in sorted(order[: config.eval_samples].tolist())]
-
-
-def _has_config(out: Path) -> bool:
-    return (out / "config.toml").is_file()

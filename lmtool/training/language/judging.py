@@ -81,8 +81,8 @@ class Evaluation:
 
     def _written(self, model: Any, accelerator: Autocast | None) -> dict[str, Any]:
         language: Any = TorchLanguage(
-            model, self._speech.prompts, context=self._context, ends=self._speech.ends,
-            pad=self._speech.pad, accelerator=accelerator,
+            model, self._speech.prompts, context=self._context, pad=self._speech.pad,
+            accelerator=accelerator,
         )  # fmt: skip
         sampling = Sampling(max_tokens=self._max_tokens)
         texts = TextModel(self._task, language, sampling=sampling, options=self._options)

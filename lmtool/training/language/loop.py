@@ -10,37 +10,34 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...errors import UsageError
-from ...plugins import registry
 from ...sessions import n_threads
-from ..checkpoint import load_state, recover_checkpoint
-from ..config import format_config
-from ..interrupt import Interrupt
+from ..folder import RunFolder
 from ..learner import (
     Progress,
+    State,
     StateRecord,
     deterministic,
+    from_main,
     make_accelerator,
     rate,
     restore_state,
     seed_all,
     state_of,
 )
-from ..logs import Logs, plain_scores
 from ..loop import Meter, Step
 from ..lora import adapters
-from .checkpoint import RECORD_FILE, LanguageRecord, save_language_checkpoint
+from .checkpoint import LanguageRecord, save_language_checkpoint
 from .config import LoopConfig
 from .network import IGNORED, LanguageNetwork
 
@@ -123,15 +120,8 @@ class LanguageLearner:
         self._network.train()
         return total
 
-    def on_main(self, evaluate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return what `evaluate` gives in the main process, in every process."""
-        if self.accelerator.num_processes == 1:
-            return evaluate()
-        scores = [evaluate() if self.accelerator.is_main_process else {}]
-        return broadcast_object_list(scores)[0]  # type: ignore[no-any-return]
-
-    def state(self) -> tuple[dict[str, Tensor], StateRecord]:
-        """Return what a resumed run needs beside the weights, as tensors and a record."""
+    def state(self) -> State:
+        """Return what a resumed run needs beside the weights."""
         tensors, record = state_of(self._optimizer, self.accelerator, self.progress)
         tensors["loss_sum"] = self.loss_sum.cpu()
         return tensors | {name: t.cpu() for name, t in adapters(self.model).items()}, record
@@ -173,7 +163,6 @@ class LanguageRun:
         learner: the model with its optimizer, for `evaluate`.
         n_steps: steps of the whole run, if it is not stopped early.
         first_step: steps done before, by the run that is resumed.
-        saved_step: the step that --resume would go on from; 0 where nothing is saved.
         is_main: whether this process writes; false in the others under `accelerate launch`.
     """
 
@@ -187,67 +176,45 @@ class LanguageRun:
         *,
         evaluate: Callable[[LanguageLearner], dict[str, Any]] | None = None,
         main_metric: str = "loss",
-        is_resumed: bool = False,
         n_steps: int = 0,
-        command: str = "lmtool pretrain",
     ) -> None:
         """Put the model on its device.
 
         `evaluate` gives scores, among them `main_metric` (the lower the better for those of
         LOWER_IS_BETTER); without it the last checkpoint is the best. `n_steps` is the length of
         the run (default: by the epochs, the tokens of an epoch and batch_tokens). A resumed run
-        is given the model of its last/.
+        is given the model and the record of its last/.
         """
         self.config = config
-        self._out = Path(config.out)
         self._tokenizer = tokenizer
         self._batches = batches
-        self._record = record
         self._evaluate = evaluate
         self._main_metric = main_metric
-        self._is_resumed = is_resumed
-        self._command = command
         self.learner = LanguageLearner(model, config, is_causal=record.objective == "causal")
         by_epochs = math.ceil(config.epochs * batches.n_tokens / config.batch_tokens)
         self.n_steps = n_steps or max(by_epochs, 1)
         self._steps_by_epoch = self.n_steps / config.epochs
         if config.max_steps:
             self.n_steps = min(self.n_steps, config.max_steps)
-        self._scores = dict(record.metrics)
-        self.first_step = record.step if is_resumed else 0
-        self.saved_step = self.first_step
-        self.is_main = self.learner.accelerator.is_main_process
+        self._folder = RunFolder(
+            config, self.learner, record, self._save, is_evaluated=evaluate is not None
+        )
+        self.first_step = self._folder.first_step
+        self.is_main = self._folder.is_main
+
+    @property
+    def saved_step(self) -> int:
+        """The step that --resume would go on from; 0 where nothing is saved."""
+        return self._folder.saved_step
 
     def train(self) -> Iterator[Step]:
-        """Train and yield each step, after it was logged and, where it is due, saved.
+        """Train and yield each step, saved and interrupted as `RunFolder.train` says.
 
-        On SIGINT the state is saved after the step under way, then KeyboardInterrupt is raised;
-        a second one stops at once. Raises UsageError when the loss is no number.
+        Raises UsageError when the loss is no number.
         """
-        registry().load_all()  # a plugin may do nothing but observe
-        learner = self.learner
-        learner.accelerator.wait_for_everyone()
-        if self._is_resumed:
-            learner.restore(*load_state(self._out / "last"))
-        else:
-            seed_all(self.config.seed + learner.accelerator.process_index)
-        logs = self._open_logs() if self.is_main else None
-        same = deterministic(learner.device) if self.config.deterministic else _as_it_is()
-        with same, Interrupt() as interrupt:
-            try:
-                for step in self._steps():
-                    is_saved = self._is_save_due(step)
-                    if logs is not None:
-                        self._log(step, logs, is_saved=is_saved)
-                    registry().observe("lmtool_on_train_step", step=step)
-                    yield step
-                    if interrupt.came and not step.is_last:
-                        if self.is_main and not is_saved:
-                            self._save("last")
-                        raise KeyboardInterrupt
-            finally:
-                if logs is not None:
-                    logs.close()
+        is_same = self.config.deterministic
+        same = deterministic(self.learner.device) if is_same else contextlib.nullcontext()
+        return self._folder.train(self._steps, same)
 
     def _steps(self) -> Iterator[Step]:
         learner, config = self.learner, self.config
@@ -265,7 +232,7 @@ class LanguageRun:
             scores, is_best = None, False
             if evaluate is not None and self._is_evaluation_due(number):
                 meter.read_all()
-                scores = learner.on_main(functools.partial(evaluate, learner))
+                scores = from_main(learner.accelerator, functools.partial(evaluate, learner))
                 is_best = progress.judge(self._judged(scores))
             is_last = progress.step == total or progress.is_stale(config.patience)
             yield Step(
@@ -296,43 +263,8 @@ class LanguageRun:
             )
         return -float(value) if self._main_metric in LOWER_IS_BETTER else float(value)
 
-    def _open_logs(self) -> Logs:
-        if not self._is_resumed:
-            write_config(self.config, self._command)
-        return Logs(self._out, self.learner.progress.step)
-
-    def _is_save_due(self, step: Step) -> bool:
-        every = self.config.save_every
-        return step.scores is not None or step.is_last or bool(every and step.number % every == 0)
-
-    def _log(self, step: Step, logs: Logs, *, is_saved: bool) -> None:
-        """Save and log a step. last/ comes at the end: a resumed run does the rest again."""
-        if step.scores is not None:
-            self._scores = plain_scores(step.scores)
-        if step.is_best or (step.is_last and self._evaluate is None):
-            self._save("best")
-        logs.add(step)
-        if is_saved:
-            self._save("last")
-
-    def _save(self, name: str) -> None:
-        step = self.learner.progress.step
-        record = msgspec.structs.replace(self._record, step=step, metrics=self._scores)
-        state = self.learner.state() if name == "last" else None
-        save_language_checkpoint(
-            self._out / name, self.learner.model, self._tokenizer, record, state
-        )
-        if state is not None:
-            self.saved_step = step
-
-
-def write_config(config: LoopConfig, command: str) -> None:
-    """Write RUN/config.toml, which starts the run again with the command."""
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    new = out / ".config.toml.new"
-    new.write_text(format_config(config, command), "utf-8")
-    new.replace(out / "config.toml")
+    def _save(self, folder: Path, record: LanguageRecord, state: State | None) -> None:
+        save_language_checkpoint(folder, self.learner.model, self._tokenizer, record, state)
 
 
 def learning_rate(step: int, n_steps: int, config: LoopConfig) -> float:
@@ -362,37 +294,3 @@ def make_adamw(model: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, config.beta2), fused=True)
-
-
-def check_folder(
-    config: LoopConfig, before: LoopConfig | None, *, resume: bool, may_differ: Sequence[str] = ()
-) -> bool:
-    """Return whether the folder of a run holds a save to go on from.
-
-    `before` is the configuration that it was begun with, None for a new one. Raises UsageError
-    when the folder is in the way, or the run is to be resumed as another.
-    """
-    out = Path(config.out)
-    if not resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(
-                f"{out} exists and is not empty",
-                hint="go on with it with --resume, or choose another --out",
-            )
-        return False
-    if before is None:
-        return False
-    for name in type(config).__dataclass_fields__:
-        old, new = getattr(before, name), getattr(config, name)
-        if name not in ("out", "device", "threads", "save_every", *may_differ) and old != new:
-            raise UsageError(
-                f"{name}: the run in {out} has {old!r}, not {new!r}",
-                hint="resume it as it was, or start anew with another --out",
-            )
-    recover_checkpoint(out / "best", RECORD_FILE)
-    return recover_checkpoint(out / "last", RECORD_FILE)
-
-
-@contextlib.contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield

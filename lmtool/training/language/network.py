@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...errors import BundleError
-
 IGNORED: Final = -100
 SOFT_CAPS: Final = ("final_logit_softcapping", "logits_soft_cap")
 """What configurations call the bound that logits are bent to."""
@@ -170,12 +168,3 @@ def _is_head(model: Any, head: Any, *, is_causal: bool) -> bool:
         return False
     finally:
         model.train(was_training)
-
-
-def check_causal(model: Any, base: str) -> None:
-    """Raise BundleError for a model that has no head to predict tokens with."""
-    if _head(model) is None:
-        raise BundleError(
-            f"{base}: no language model, it has no head that predicts tokens",
-            hint="choose a decoder such as Llama or Qwen, or for --objective masked an encoder",
-        )

@@ -10,10 +10,8 @@ RUN/last/           the newest, with the state to go on from
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,11 +20,14 @@ from typing import Any
 import msgspec
 
 from ...bundles import writing
-from ...errors import BundleError, LmtoolError, UsageError
+from ...errors import BundleError, DataError, LmtoolError, UsageError
 from ...sources import ReadOptions
+from ..bases import check_base
 from ..checkpoint import recover_checkpoint
-from ..config import convert_config, read_toml
-from ..learner import seed_all
+from ..config import CONFIG_FILE, absolute, write_config
+from ..folder import check_folder
+from ..learner import join_processes, seed_all
+from .checkpoint import RECORD_FILE as CHECKPOINT_FILE
 from .checkpoint import (
     LanguageRecord,
     is_language_checkpoint,
@@ -35,8 +36,8 @@ from .checkpoint import (
     load_text_tokenizer,
     read_language_checkpoint,
 )
-from .config import SIZES, PretrainConfig, absolute, dropouts, model_config
-from .loop import Batch, LanguageLearner, LanguageRun, check_folder, write_config
+from .config import SIZES, PretrainConfig, dropouts, model_config
+from .loop import Batch, LanguageLearner, LanguageRun
 from .packing import RECORD_FILE, Text, TokenRecord, held_out, pack, place, read_tokens
 from .rows import CausalRows, MaskedRows, causal_dev_rows, masked_dev_rows
 from .tokenizers import end_id, train_tokenizer
@@ -47,15 +48,6 @@ LENGTH = 512
 """Tokens of a row where nothing else is said."""
 TOKENIZER_BYTES = 1 << 28
 """About how much text a tokenizer learns from; of more, blocks are chosen at random."""
-
-
-def resumed_config(out: Path | str) -> PretrainConfig:
-    """Return the configuration of a run's folder, also where the folder was moved."""
-    path = Path(out) / "config.toml"
-    if not path.is_file():
-        raise UsageError(f"{out}: no run to resume, it has no config.toml")
-    config = convert_config(PretrainConfig, read_toml(path), str(path))
-    return dataclasses.replace(config, out=str(out))
 
 
 def prepare_pretraining(
@@ -70,19 +62,15 @@ def prepare_pretraining(
     read, BundleError for a base or checkpoint that cannot be loaded.
     """
     config = absolute(config)
-    out = Path(config.out)
-    folder = out / DATA_FOLDER
-    is_main = int(os.environ.get("RANK", "0")) == 0
-    is_resumed = False
-    if is_main:
-        before = resumed_config(out) if resume and (out / "config.toml").is_file() else None
-        is_resumed = check_folder(config, before, resume=resume)
-        if not recover_checkpoint(folder, RECORD_FILE):
-            with _keeping_config(config, is_new=before is None):
-                _make_tokens(config, folder, note)
-    else:
+    folder = Path(config.out) / DATA_FOLDER
+    if config.base:
+        check_base(config.base, config.objective, "choose the other --objective, or another base")
+    is_resumed = check_folder(config, resume=resume, record=CHECKPOINT_FILE)
+    if not join_processes(config).is_main_process:
         _wait_for(folder / RECORD_FILE)
-        is_resumed = resume and is_language_checkpoint(out / "last")
+    elif not recover_checkpoint(folder, RECORD_FILE):
+        with _keeping_config(config):
+            _make_tokens(config, folder, note)
     record, tokens, dev = read_tokens(folder)
     tokenizer = load_text_tokenizer(str(folder / TOKENIZER_FOLDER))
     seed_all(config.seed)
@@ -100,7 +88,6 @@ def prepare_pretraining(
         info,
         evaluate=evaluate,
         main_metric="loss",
-        is_resumed=is_resumed,
         n_steps=max(math.ceil(config.epochs * batches.n_tokens / (n_rows * length)), 1),
     )
 
@@ -116,6 +103,12 @@ def _make_tokens(config: PretrainConfig, folder: Path, note: Callable[[str], Non
         return Text(files, options, form, skip_bad=config.skip_bad)
 
     train, dev = text(config.data), text(config.dev) if config.dev else None
+    if next(train.blocks(), None) is None:
+        shown = ", ".join(config.data[:3]) + (", …" if len(config.data) > 3 else "")
+        raise DataError(
+            f"{shown}: no text to learn from",
+            hint="a text is a line of a txt file, or a record with words in --text-field",
+        )
     is_held_out = held_out(train, 0.0 if dev else config.dev_share, config.seed)
     with writing(folder, replace=True, record=RECORD_FILE) as new:
         if config.base or config.tokenizer:
@@ -226,14 +219,8 @@ def _based(
 ) -> tuple[Any, LanguageRecord]:
     """Return the model to go on from, and the record of what it becomes."""
     if is_language_checkpoint(config.base):
-        base = read_language_checkpoint(config.base)
-        if base.objective != config.objective:
-            raise UsageError(
-                f"objective: {config.base} is a {base.objective} model, not a "
-                f"{config.objective} one",
-                hint=f"choose --objective {base.objective}",
-            )
-        info = msgspec.structs.replace(info, context=max(info.context, base.context))
+        context = read_language_checkpoint(config.base).context
+        info = msgspec.structs.replace(info, context=max(info.context, context))
     model = load_model(config.base, config.objective, **dropouts(config))
     n_rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > n_rows:
@@ -287,16 +274,17 @@ def figures(surprise: float, n_labels: int, n_bytes: int = 0) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _keeping_config(config: PretrainConfig, *, is_new: bool) -> Iterator[None]:
+def _keeping_config(config: PretrainConfig) -> Iterator[None]:
     """Write RUN/config.toml, so that --resume works while text is read; take it back on errors."""
-    out = Path(config.out)
+    path = Path(config.out) / CONFIG_FILE
+    is_new = not path.is_file()
     if is_new:
-        write_config(config, "lmtool pretrain")
+        write_config(config)
     try:
         yield
     except LmtoolError:
         if is_new:
-            (out / "config.toml").unlink()
+            path.unlink()
             with contextlib.suppress(OSError):  # not empty: others' files
-                out.rmdir()
+                path.parent.rmdir()
         raise

@@ -39,8 +39,7 @@ class Speech:
 
     tokenizer: Any
     prompts: PromptEncoder
-    ends: frozenset[int]
-    """Tokens at which the run time stops."""
+    """What encodes prompts, and knows the tokens at which the run time stops."""
 
     @property
     def end(self) -> int:
@@ -56,7 +55,7 @@ class Speech:
     @property
     def encoder(self) -> ExampleEncoder:
         """What makes examples."""
-        return ExampleEncoder(self.prompts, self.end, self.ends)
+        return ExampleEncoder(self.prompts, self.end)
 
 
 def speech_of(tokenizer: Any, base: str, ends: Collection[int] = (), *, needs_chat: bool) -> Speech:
@@ -71,12 +70,12 @@ def speech_of(tokenizer: Any, base: str, ends: Collection[int] = (), *, needs_ch
         )
     if needs_chat and not tokenizer.chat_template:
         tokenizer.chat_template = DEFAULT_TEMPLATE
-    all_ends = frozenset({int(tokenizer.eos_token_id), *ends})
+    all_ends = sorted({int(tokenizer.eos_token_id), *ends})
     folder = mkdtemp(prefix="lmtool-")  # the encoder of prompts reads files
     tokenizer.save_pretrained(folder)
-    prompts = PromptEncoder(Path(folder), sorted(all_ends))
+    prompts = PromptEncoder(Path(folder), all_ends)
     weakref.finalize(prompts, shutil.rmtree, folder, ignore_errors=True)
-    return Speech(tokenizer, prompts, all_ends)
+    return Speech(tokenizer, prompts)
 
 
 def teach_end(model: Any, tokenizer: Any, base: str) -> set[int]:
@@ -99,17 +98,11 @@ def teach_end(model: Any, tokenizer: Any, base: str) -> set[int]:
 
 
 def context_of(base: str) -> int:
-    """Return how many tokens a base reads; BundleError for one that fills gaps."""
+    """Return how many tokens a base reads."""
     limit = positions(base) or LONGEST
     if not is_language_checkpoint(base):
         return limit
-    record = read_language_checkpoint(base)
-    if record.objective != "causal":
-        raise BundleError(
-            f"{base}: it fills gaps, a text task needs a model that continues texts",
-            hint="choose one that was pretrained with --objective causal",
-        )
-    return min(record.context, limit)
+    return min(read_language_checkpoint(base).context, limit)
 
 
 def form_of(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from ...errors import UsageError
@@ -13,14 +11,19 @@ from ...tasks import Opt
 from ..config import (
     Defaults,
     DevFiles,
+    DevShare,
     Files,
+    LoraRank,
+    MinSteps,
+    Patience,
     TaskConfig,
     TaskName,
+    WeightDecay,
     check_ranges,
     convert_config,
-    read_toml,
+    tuned_defaults,
 )
-from .config import LoopConfig
+from .config import Decay, Epochs, Floor, LoopConfig, Warmup
 
 Metric = Literal["perplexity", "bleu", "chrf", "exact_match"]
 
@@ -36,23 +39,18 @@ class FinetuneConfig(LoopConfig):
         Opt("Language model to start from: a Hugging Face folder or hub name, or a checkpoint"),
     ]
     dev: DevFiles = ()
-    dev_share: Annotated[
-        float, Opt("Share of the data to evaluate on when there is no --dev", 0, 0.9)
-    ] = 0.1
+    dev_share: DevShare = 0.1
 
     tune: Annotated[
         Literal["full", "lora"], Opt("What learns: all weights, or low-rank additions to them")
     ] = "full"
-    lora_rank: Annotated[int, Opt("Rank of the additions of --tune lora", 1)] = 16
+    lora_rank: LoraRank = 16
     adapter: Annotated[
         bool, Opt("Save the additions of --tune lora for peft too, in RUN/best-adapter")
     ] = False
 
-    epochs: Annotated[int, Opt("Times to go through the data", 1)] = 3
-    min_steps: Annotated[
-        int,
-        Opt("Steps at least: an epoch goes through little data more than once (see --epochs)", 0),
-    ] = 0
+    epochs: Epochs = 3
+    min_steps: MinSteps = 0
     batch_tokens: Annotated[int, Opt("Tokens of a step, with padding, over all processes", 1)] = (
         4096
     )
@@ -62,12 +60,10 @@ class FinetuneConfig(LoopConfig):
     ] = None
 
     lr: Annotated[float, Opt("Highest learning rate (lora: 2e-4)", 0)] = 5e-5
-    weight_decay: Annotated[float, Opt("Weight decay; biases and norms have none", 0)] = 0.01
-    warmup: Annotated[float, Opt("Share of the steps in which the rate rises", 0, 1)] = 0.05
-    decay: Annotated[
-        Literal["linear", "cosine", "constant"], Opt("How the rate falls afterwards")
-    ] = "linear"
-    floor: Annotated[float, Opt("Share of the highest rate that it falls to", 0, 1)] = 0.0
+    weight_decay: WeightDecay = 0.01
+    warmup: Warmup = 0.05
+    decay: Decay = "linear"
+    floor: Floor = 0.0
 
     metric: Annotated[
         Metric, Opt("What on the dev documents says which checkpoint is best, and when to stop")
@@ -75,7 +71,7 @@ class FinetuneConfig(LoopConfig):
     eval_samples: Annotated[
         int, Opt("Dev documents to write texts for, for BLEU, chrF and exact matches", 0)
     ] = 200
-    patience: Annotated[int, Opt("Evaluations without gain after which to stop (0: never)", 0)] = 3
+    patience: Patience = 3
 
     form: Annotated[
         dict[str, Any], Opt("What the task's prompts are made with, as its documentation says")
@@ -110,27 +106,4 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 def make_finetune_config(values: Mapping[str, Any], where: str = "") -> FinetuneConfig:
     """Return a configuration from decoded TOML or flags, as `training.config.make_config` does."""
-    tuned = DEFAULTS.get(str(values.get("tune", "full")), {})
-    if "epochs" in values:
-        tuned = {name: value for name, value in tuned.items() if name != "min_steps"}
-    return convert_config(FinetuneConfig, values, where, tuned)
-
-
-def read_finetune_config(path: Path) -> FinetuneConfig:
-    """Return the configuration in a TOML file; UsageError names the file and the key."""
-    return make_finetune_config(read_toml(path), str(path))
-
-
-def absolute(config: FinetuneConfig) -> FinetuneConfig:
-    """Return the configuration with absolute paths; a base that is no folder is a hub name."""
-
-    def paths(files: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str(Path(file).resolve()) for file in files)
-
-    return dataclasses.replace(
-        config,
-        data=paths(config.data),
-        dev=paths(config.dev),
-        base=str(Path(config.base).resolve()) if Path(config.base).is_dir() else config.base,
-        out=str(Path(config.out).resolve()),
-    )
+    return convert_config(FinetuneConfig, values, where, tuned_defaults(values, DEFAULTS))

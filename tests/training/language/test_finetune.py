@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 import torch
 import tuning_kit as kit
 
-from lmtool.errors import BundleError, DataError, UsageError
+from lmtool.errors import DataError, UsageError
 from lmtool.language import Sampling
 from lmtool.language_export import checkpoint_export, write_language_bundle
 from lmtool.testing import run_cli
@@ -99,9 +99,7 @@ def test_dialogues_are_learnt_through_the_default_template(folder: Path, tmp_pat
     assert prompt.endswith("User: I am Ann.<|endoftext|>Assistant:")
 
     speech = kit.speech(str(tmp_path / "run" / "best"))
-    language = TorchLanguage(
-        model, speech.prompts, context=record.context, ends=speech.ends, pad=speech.pad
-    )
+    language = TorchLanguage(model, speech.prompts, context=record.context, pad=speech.pad)
     assert language.chat_prompt(asked) == prompt
     ((answer,),) = language.complete([prompt], Sampling(max_tokens=32))
     assert (answer.text, answer.finish) == (" Nice to meet you, Ann.", "stop")
@@ -222,7 +220,7 @@ def test_an_option_that_there_is_not(folder: Path, tmp_path: Path) -> None:
 
 def test_nothing_to_learn(folder: Path, tmp_path: Path) -> None:
     data = kit.write_records(tmp_path / "text.jsonl", [{"text": "No translation."}])
-    with pytest.raises(DataError, match="none of the 1 documents has anything to learn"):
+    with pytest.raises(DataError, match="none of 1 documents has anything to learn"):
         prepare_finetuning(kit.config(folder, out=str(tmp_path / "run"), data=[data]))
 
 
@@ -239,7 +237,7 @@ def test_an_encoder_is_no_base(folder: Path, tmp_path: Path) -> None:
     import training_kit
 
     base = training_kit.write_base(tmp_path / "bert")
-    with pytest.raises(BundleError):
+    with pytest.raises(UsageError, match="it fills gaps"):
         prepare_finetuning(kit.config(folder, out=str(tmp_path / "run"), base=base))
 
 

@@ -21,9 +21,10 @@ import pretrain_kit as kit
 
 from lmtool.errors import BundleError, DataError, UsageError
 from lmtool.training.checkpoint import load_state
-from lmtool.training.config import format_config
+from lmtool.training.config import convert_config, format_config, read_toml
 from lmtool.training.language.checkpoint import load_language_checkpoint, read_language_checkpoint
-from lmtool.training.language.pretrain import prepare_pretraining, resumed_config
+from lmtool.training.language.config import PretrainConfig
+from lmtool.training.language.pretrain import prepare_pretraining
 
 OBJECTIVES = ("causal", "masked")
 EVERYTHING = {"epochs": 2, "eval_every": 4, "save_every": 3, "memory_tokens": 48, "dropout": 0.1}
@@ -100,7 +101,8 @@ def test_a_killed_run_resumes_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     killed = run_script([kit.__file__, str(tmp_path / "config.toml"), "5"])
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert load_state(tmp_path / "run" / "last")[1].progress.step == 4
-    list(prepare_pretraining(resumed_config(tmp_path / "run"), resume=True).train())
+    saved = convert_config(PretrainConfig, read_toml(tmp_path / "run" / "config.toml"))
+    list(prepare_pretraining(saved, resume=True).train())
     assert kit.weights(tmp_path / "run") == kit.weights(tmp_path / "whole")
     assert kit.metrics(tmp_path / "run") == kit.metrics(tmp_path / "whole")
 
