@@ -130,10 +130,10 @@ def annotate(models: Sequence[Model], documents: Sequence[Document]) -> list[Doc
     """Annotate documents with each model in turn, with one pass of each backbone.
 
     Beside others, a model that compares two texts leaves documents without a `pair` alone. A model
-    that takes a layer as given which one before it writes runs after that one.
+    that takes a layer as given which another writes runs after that one.
     """
     stages: list[list[Model]] = [[]]
-    for model in models:
+    for model in _in_order(models):
         written = {layer for before in stages[-1] for layer in before.task.layers}
         if written & set(model.task.given_layers(model.options)):
             stages.append([])
@@ -143,6 +143,25 @@ def annotate(models: Sequence[Model], documents: Sequence[Document]) -> list[Doc
     for stage in stages:
         annotated = _annotate_at_once(stage, annotated, are_pairs_needed=are_pairs_needed)
     return annotated
+
+
+def _in_order(models: Sequence[Model]) -> list[Model]:
+    """Return the models in their order, but behind others that write what they take as given.
+
+    Those that wait for each other stay as they are.
+    """
+    left, ordered = list(models), []
+    while left:
+        ready = next((model for model in left if not _waits(model, left)), left[0])
+        left.remove(ready)
+        ordered.append(ready)
+    return ordered
+
+
+def _waits(model: Model, others: Sequence[Model]) -> bool:
+    """Whether another of the models writes a layer that this one takes as given."""
+    given = set(model.task.given_layers(model.options))
+    return any(given & set(other.task.layers) for other in others if other is not model)
 
 
 def _annotate_at_once(
@@ -389,9 +408,10 @@ def find_task(name: str) -> type[EncoderTask]:
     """Return the encoder task that somebody named; UsageError when no plugin has it."""
     task = registry().task(name)
     if task is None:
+        names = {task.name for task in registry().tasks() if issubclass(task, EncoderTask)}
         raise UsageError(
             f"task: no plugin has a task {name!r}",
-            hint=f"plugins are: {', '.join(registry().names())}",
+            hint=f"tasks with a head are: {', '.join(sorted(names))}",
         )
     if not issubclass(task, EncoderTask):
         raise UsageError(f"task: {name!r} is answered by a language model, it has no head to train")

@@ -22,6 +22,7 @@ from .needs import TRAINING, need
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from ..tasks import EncoderTask, TextTask
     from ..training.language.finetune import FinetuneRun
     from ..training.loop import Step
     from ..training.run import Run
@@ -55,16 +56,18 @@ def add_commands(app: typer.Typer) -> None:
 
 
 class TrainCommand(TyperCommand):
-    """The command, whose --help beside the name of a text task shows the settings of those."""
+    """The command, whose --help beside the name of a task shows the settings of its kind."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
-        if set(HELP_FLAGS) & set(args) and any(map(_is_text_task, args)):
+        named = filter(None, map(_task, args)) if set(HELP_FLAGS) & set(args) else ()
+        for task in named:
             own = typer.Typer(add_completion=False)
+            kind = _kind(task)
             parameters = [
                 *parameters_of(_more)[:1],
-                *options_from(FinetuneConfig, without=("task", *TABLES), shorts={"out": "-o"}),
-                *parameters_of(_more)[-1:],
+                *options_from(kind, without=("task", *TABLES), shorts={"out": "-o"}),
+                *parameters_of(_more)[1 if kind is TrainConfig else 2 :],
                 *parameters_of(run_flags),
             ]
             own.command()(command_function(_train, parameters, DOC))
@@ -137,7 +140,16 @@ def config_of(values: Mapping[str, Any]) -> TrainConfig | FinetuneConfig:
     if values.get("option"):
         flags["options"] = options_of(values["option"])
     example = "lmtool train extract --data train.jsonl --base ENCODER --out RUN, or --config"
-    return _make_config(*above_file(flags, values, ("task", "data", "base", "out"), example))
+    settings, where = above_file(flags, values, ("task", "data", "base", "out"), example)
+    name = settings.get("task")
+    kind = _kind(_task(name))
+    for flag in flags.keys() - {field.name for field in dataclasses.fields(kind)}:
+        raise UsageError(
+            f"--{flag.replace('_', '-')}: no setting of {name or 'several tasks'}",
+            hint=f"leave it out; lmtool train {name or 'extract'} --help shows what there is",
+        )
+    make = make_finetune_config if kind is FinetuneConfig else make_config
+    return make(settings, where)
 
 
 def flags_of(classes: Sequence[type[Any]], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,18 +185,19 @@ def above_file(
     return flags, ""
 
 
-def _make_config(values: Mapping[str, Any], where: str = "") -> TrainConfig | FinetuneConfig:
-    """Return the configuration of the kind of task that `values` name."""
-    is_text = _is_text_task(values.get("task"))
-    return make_finetune_config(values, where) if is_text else make_config(values, where)
-
-
-def _is_text_task(name: object) -> bool:
+def _task(name: object) -> type[EncoderTask] | type[TextTask] | None:
+    """Return the task of this name, if there is one."""
     from ..plugins import registry
+
+    return registry().task(name) if isinstance(name, str) and name else None
+
+
+def _kind(task: type[EncoderTask] | type[TextTask] | None) -> type[TrainConfig | FinetuneConfig]:
+    """Return the configuration of the kind of a task; that of encoders where it is not known."""
     from ..tasks import TextTask
 
-    found = registry().task(name) if isinstance(name, str) and name else None
-    return found is not None and issubclass(found, TextTask)
+    is_text = task is not None and issubclass(task, TextTask)
+    return FinetuneConfig if is_text else TrainConfig
 
 
 def sizes(run: Any) -> str:

@@ -131,7 +131,7 @@ class TrainConfig:
         float, Opt("Highest learning rate of the base (head: 0, lora: 5e-4, of text tasks 2e-4)", 0)
     ] = 5e-5
     head_lr: Annotated[
-        float, Opt("Highest learning rate of the head and of the case shapes (head: 2e-3)", 0)
+        float, Opt("Highest learning rate of the head and of case shapes (head: 2e-3, lora: 1e-3)", 0)
     ] = 5e-4
     weight_decay: WeightDecay = 0.01
     warmup: Annotated[float, Opt("Share of the steps in which the rates rise", 0, 1)] = 0.1

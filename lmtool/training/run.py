@@ -281,10 +281,12 @@ def _new_task(
             hint="give each task a name of its own",
         )
     task = tasks[kinds[0]]
+    every: dict[str, list[str]] = {}
     labels: dict[str, list[str]] = {}
     options: dict[str, Any] = {}
     for part in parts:
         found = part.entry.labels or task.collect_labels(part.train)
+        every |= found
         if part.entry.layers:
             found = task.labels_of(found, part.entry.layers)
         for key, names in found.items():
@@ -298,10 +300,19 @@ def _new_task(
     }
     form = task.collect_form(documents) | {k: v for p in parts for k, v in p.entry.form.items()}
     make_options(task.Options, options)
+    _with_gold(documents, task(every, form))
+    _check_layers(task, every, [layer for part in parts for layer in part.entry.layers])
     instance = task(labels, form)
-    if not any(instance.has_gold(document) for document in documents):
-        raise DataError(
-            f"none of the {len(documents)} documents has gold for the task {task.name!r}",
-            hint=f"it learns from: {', '.join(task.layers)} (see docs/documents.md)",
-        )
+    _with_gold(documents, instance)
     return instance, options
+
+
+def _check_layers(
+    task: type[EncoderTask], labels: dict[str, list[str]], layers: Sequence[str]
+) -> None:
+    """Raise UsageError for a layer to learn that the gold, which has these labels, has not."""
+    for layer in layers:
+        if labels and not task.labels_of(labels, [layer]):
+            raise UsageError(
+                f"layers: the data has no gold for {layer!r}", hint=f"it has: {', '.join(labels)}"
+            )

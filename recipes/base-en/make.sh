@@ -33,13 +33,18 @@ lmtool train extract --data "data/entities/*.train.jsonl" --dev "data/entities/*
     --base "$base" --out entities \
     --epochs 4 --batch-tokens 1536 --lr 1.5e-4 --head-lr 1e-3 --warmup 0.06 \
     --shapes --lower-share 0.2 --precision bf16 --patience 0 --seed 0
-# 2. All tasks on one encoder; then heads learn on alone, the encoder as it is.
-mkdir -p data/none
+# 2. All tasks on one encoder; then once more with other shares of the sets.
+mkdir -p data/none data/silver
 (cd "$here" && python negatives.py "$work/data/embed/texts.jsonl" "$work/data/none/train.jsonl")
-for run in joint events names roles classes; do
-    lmtool train --config "$here/$run.toml"
-done
-# 3. One int8 backbone and the heads, each from the run that trained it last.
+lmtool train --config "$here/joint.toml"
+lmtool train --config "$here/further.toml"
+# 3. A fifth of the names' encoder comes back, and its names in other texts teach all beside the gold.
+python "$here/merging.py" further/best entities/best 0.2 mixed
+python "$here/silver.py" entities/best data/silver/train.jsonl \
+    data/{topic,roles,phee,inference,sentence_polarity}/train.jsonl
+lmtool train --config "$here/silver.toml"
+lmtool train --config "$here/settling.toml"
+# 4. One int8 backbone and the heads.
 licences=(
     --data "English Web Treebank with PropBank=roles, CC BY-SA 4.0"
     --data "CLINC150=intents, Larson et al. 2019, CC BY 3.0"
@@ -59,18 +64,11 @@ licences=(
     --data "Universal NER, English EWT=names in web texts, Mayhew et al. 2024, CC BY-SA 4.0"
     --data "Wikigold=names in Wikipedia, Balasuriya et al. 2009, CC BY 4.0"
 )
-bundles() { # run, what else
-    local run=$1
-    shift
-    lmtool export "$run/best" --overwrite --dev "dev/*.jsonl" \
-        --calibrate "data/*/train.jsonl" --calibrate "data/entities/*.train.jsonl" \
-        --licence CC-BY-SA-4.0 --notes "$here/cards" "${licences[@]}" "$@"
-}
-bundles joint --output "$out" --head base-en --head inference-en
-bundles names --output "$out/extract-en" --no-backbone
-bundles roles --output "$out/roles-en" --no-backbone
-bundles classes --output "$out/understand-en" --no-backbone
-# 4. The scores.
+heads=(--head base-en --head extract-en --head roles-en --head understand-en --head inference-en)
+lmtool export settling/best --output "$out" --overwrite "${heads[@]}" --dev "dev/*.jsonl" \
+    --calibrate "data/*/train.jsonl" --calibrate "data/entities/*.train.jsonl" \
+    --licence CC-BY-SA-4.0 --notes "$here/cards" "${licences[@]}"
+# 5. The scores.
 lmtool evaluate "$out/extract-en" data/entities/*.dev.jsonl --option 'only=["entities"]'
 lmtool evaluate "$out/extract-en" dev/redocred-relations.jsonl dev/phee.jsonl dev/litbank-events.jsonl
 lmtool evaluate "$out/roles-en" dev/roles.jsonl
