@@ -159,7 +159,7 @@ def speeches(options: argparse.Namespace) -> int:
         chosen["lmtool summarize"] = list(summary.sentences)
         print(f"\n**{Path(file).stem}**, {len(split(text))} sentences\n")
         for name, spans in chosen.items():
-            print(f"- *{name}*: {joined(text, spans).text}")
+            print(f"- *{name}*: {' '.join(joined(text, spans).text.split())}")
     return 0
 
 

@@ -108,13 +108,16 @@ def _search(
     for number in range(len(rows) * sampling.choices):
         row = rows[number // sampling.choices]
         tokens = generator.get_sequence(number)[longest:].tolist()
-        if not sampling.stop:
-            found.append(_row(encoder, row, tokens))
-            continue
-        watch = RowWatch(encoder, row, sampling.stop)
-        for token in tokens:
-            watch.feed(token)
-        found.append(watch.row())
+        if sampling.stop:
+            watch = RowWatch(encoder, row, sampling.stop)
+            for token in tokens:
+                watch.feed(token)
+            result = watch.row()
+        else:
+            result = _row(encoder, row, tokens)
+        # What a search returns has no token of the end: one that ended has room for it.
+        has_room = len(tokens) < sampling.max_tokens
+        found.append(result._replace(is_ended=result.is_ended or has_room))
     return found
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 LOGITS_BYTES = 256_000_000
 """Memory for the logits of a prompt: every token of it has a row of the vocabulary's size."""
-LEAST_CHUNK = 128
-"""Tokens of a prompt that are read at once at least."""
+LEAST_CHUNK, MOST_CHUNK = 128, 512
+"""Tokens of a prompt that are read at once, at least and at most: Ctrl-C waits for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,7 @@ class Engine:
             return
         ids = np.array(rows[0], np.int32)
         size = max(LOGITS_BYTES // (4 * self.shape.vocabulary), LEAST_CHUNK)
+        size = min(size, MOST_CHUNK)
         for start in range(0, len(ids), size):
             yield ids[start : start + size]
 
@@ -214,12 +215,14 @@ def _search(sampling: Sampling, seed: int | None, vocabulary: int) -> dict[str, 
     """Return the search options of genai.
 
     Without top_k, genai 0.18 draws from more tokens than top_p allows, and is slower than with a
-    top_k of all tokens.
+    top_k of all tokens; a top_p of 0 is none to it. A search that stops as soon as it has as many
+    texts as beams finds shorter and less likely ones than the likeliest token alone would.
     """
     options: dict[str, Any] = {"repetition_penalty": sampling.repetition_penalty}
     if sampling.beams > 1:
         n = sampling.choices
-        return {**options, "num_beams": sampling.beams, "num_return_sequences": n}
+        beams = {"num_beams": sampling.beams, "num_return_sequences": n}
+        return {**options, **beams, "early_stopping": False}
     if seed is None:
         return {**options, "do_sample": False}
     return {
@@ -227,7 +230,7 @@ def _search(sampling: Sampling, seed: int | None, vocabulary: int) -> dict[str, 
         "do_sample": True,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        "top_k": min(sampling.top_k or vocabulary, vocabulary),
+        "top_k": min(sampling.top_k or vocabulary, vocabulary) if sampling.top_p else 1,
         "random_seed": seed,
     }
 
@@ -237,7 +240,9 @@ def guidance(schema: str) -> str:
     try:
         found = json.loads(schema)
     except ValueError as error:
-        raise UsageError(f"the schema is not JSON: {error}") from error
+        raise UsageError(
+            f"the schema is not JSON: {error}", hint='write {"type": "object", …}'
+        ) from error
     if not isinstance(found, dict):
         raise UsageError("the schema is not a JSON object", hint='write {"type": "object", …}')
     form = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}

@@ -19,20 +19,28 @@ BASES = (
     "give a checkpoint (RUN/best), the folder of a Hugging Face model (config.json, "
     "model.safetensors, tokenizer.json), or OWNER/NAME of one on its hub"
 )
+_CHECKPOINTS = ("language.json", "checkpoint.json")
+"""The records of checkpoints, of language models and of encoders."""
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
 def find_model(ref: str) -> Path:
     """Return the folder of a model that is named by its folder, or by its name on a hub.
 
-    From a hub only what is safe to read is fetched. Raises UsageError for a bundle, and where
-    there is no folder and no name of a hub; BundleError when the hub has no such model or cannot
-    be reached.
+    From a hub only what is safe to read is fetched. Raises UsageError for a bundle, for a
+    checkpoint of lmtool, and where there is no folder and no name of a hub; BundleError when the
+    hub has no such model or cannot be reached.
     """
     if is_bundle(ref):
         raise UsageError(
             f"{ref}: a model of lmtool, which needs no import", hint=f"lmtool models show {ref}"
         )
+    for folder in (Path(ref), Path(ref, "best")):
+        if any((folder / name).is_file() for name in _CHECKPOINTS):
+            raise UsageError(
+                f"{ref}: a checkpoint of lmtool, which is exported and not imported",
+                hint=f"lmtool export {folder} -o FOLDER",
+            )
     if Path(ref).is_dir():
         return Path(ref)
     if not is_hub_name(ref):
@@ -137,17 +145,36 @@ def _check_names(ref: str, names: Sequence[str]) -> None:
     """Raise UsageError where no file holds weights that are safe to read."""
     if any(name.endswith(".safetensors") for name in names):
         return
-    pickled = [n for n in sorted(names) if any(fnmatch.fnmatch(n, kind) for kind in _PICKLED)]
+    pickled = _pickled(names)
     if not pickled:
         raise UsageError(f"{ref}: no *.safetensors in it", hint="is it a model's folder?")
     raise UsageError(
         f"{ref}: its weights are pickled ({', '.join(pickled[:3])}), and a pickle can run any code "
         "when it is read",
-        hint="take a version with safetensors; or, where you trust the file, write one, and give "
-        "the folder safe:\n"
-        '  python -c "from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; '
-        f"[kind.from_pretrained('{ref}').save_pretrained('safe') for kind in (M, T)]\"\n"
-        "  (of an encoder: AutoModel)",
+        hint=f"{way_to_safetensors(ref, 'AutoModelForCausalLM')}\n  (of an encoder: AutoModel)",
+    )
+
+
+def is_pickled(folder: str) -> bool:
+    """Whether the weights of a folder are pickled, and none of them are safetensors."""
+    names = [path.name for path in Path(folder).iterdir()]
+    return bool(_pickled(names)) and not any(name.endswith(".safetensors") for name in names)
+
+
+def _pickled(names: Iterable[str]) -> list[str]:
+    return [n for n in sorted(names) if any(fnmatch.fnmatch(n, kind) for kind in _PICKLED)]
+
+
+def way_to_safetensors(ref: str, kind: str) -> str:
+    """Return how safetensors are had of a model whose weights are pickled.
+
+    `kind` is the class of transformers that reads all of them.
+    """
+    return (
+        "take a version with safetensors; or, where you trust the file, write one, and give the "
+        "folder safe:\n"
+        f'  python -c "from transformers import {kind} as M, AutoTokenizer as T; '
+        f"[kind.from_pretrained('{ref}').save_pretrained('safe') for kind in (M, T)]\""
     )
 
 

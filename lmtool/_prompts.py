@@ -159,7 +159,7 @@ class PromptEncoder:
         if not self.template:
             raise UsageError(
                 "this model has no chat template",
-                hint="use a model tuned for dialogue, or lmtool generate",
+                hint="use a model tuned for dialogue, or lmtool generate without --chat",
             )
         marked = [
             {k: self._marked(v) if isinstance(v, str) else v for k, v in message.items()}

@@ -197,6 +197,15 @@ def installed_bundles() -> dict[str, Path]:
     return found
 
 
+def _way_to_a_bundle(folder: Path) -> str:
+    """Return what makes a bundle of a folder that is none."""
+    if any((folder / name).is_file() for name in ("checkpoint.json", "language.json")):
+        return f"lmtool export {folder} -o FOLDER makes one of this checkpoint"
+    if (folder / "config.json").is_file():
+        return f"lmtool models import {folder} makes one of a decoder of Hugging Face"
+    return "a bundle is a folder that lmtool export wrote"
+
+
 def find_bundle(ref: str | Path) -> Path:
     """Return the folder of a bundle, given as a folder or a name.
 
@@ -208,7 +217,7 @@ def find_bundle(ref: str | Path) -> Path:
     name = str(ref)
     if "/" in name or name.startswith("."):
         reason = "no bundle.json in it" if folder.is_dir() else "no such folder"
-        raise BundleError(f"{ref}: {reason}", hint="a bundle is a folder that lmtool export wrote")
+        raise BundleError(f"{ref}: {reason}", hint=_way_to_a_bundle(folder))
     from .plugins import registry
 
     for load in (registry().load_own, registry().load_all):

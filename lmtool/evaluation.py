@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .documents import Document, document_to_record
+from .documents import LAYERS, Document, document_to_record
 from .errors import DataError
-from .tasks import TextTask
+from .tasks import EncoderTask, TextTask
 
 if TYPE_CHECKING:
     from .documentmodels import DocumentModel
@@ -34,11 +34,12 @@ def evaluation(model: DocumentModel | TextModel, documents: Iterable[Document]) 
     """Annotate documents that hold gold and compare.
 
     The report is what `task.score` gives, and "documents", their number. Of a text task it has
-    the "perplexity" and "bits_per_byte" of texts that are learnt as a whole besides. Raises
-    DataError when no document has gold.
+    the "perplexity" and "bits_per_byte" of texts that are learnt as a whole besides, and these
+    alone, of all texts, where no document has gold. Raises DataError when there is nothing to
+    measure.
     """
     documents = list(documents)
-    texts = _whole_texts(model.task, documents) if isinstance(model.task, TextTask) else []
+    texts = _texts_to_score(model.task, documents) if isinstance(model.task, TextTask) else []
     likelihood: dict[str, Any] = {}
     if texts:
         found = model.likelihood(texts)  # type: ignore[union-attr]  # it is a TextModel
@@ -50,8 +51,14 @@ def evaluation(model: DocumentModel | TextModel, documents: Iterable[Document]) 
     if texts and not any(map(model.task.has_gold, documents)):
         return Evaluation({"documents": len(texts), **likelihood}, [], [])
     gold, predicted = annotate_again(model, documents)
-    report = {"documents": len(gold), **model.task.score(gold, predicted), **likelihood}
+    report = {"documents": len(gold), **scoring_task(model).score(gold, predicted), **likelihood}
     return Evaluation(report, gold, predicted)
+
+
+def scoring_task(model: DocumentModel | TextModel) -> EncoderTask | TextTask:
+    """Return the task that says which gold counts, and scores it: that of the model's options."""
+    task = model.task
+    return task.narrowed(model.options) if isinstance(task, EncoderTask) else task
 
 
 def annotate_again(
@@ -62,12 +69,13 @@ def annotate_again(
     One that a language model cannot be asked, such as one too long, stays as it is, and a warning
     counts them: it is scored as one of which nothing was found.
     """
-    task = model.task
-    gold = [document for document in documents if task.has_gold(document)]
+    task, documents = model.task, list(documents)
+    gold = list(filter(scoring_task(model).has_gold, documents))
     if not gold:
         raise DataError(
             f"no document has gold for the task {task.name!r}",
-            hint=f"it is read from: {', '.join(task.layers)} (see docs/documents.md)",
+            hint=f"the documents have: {', '.join(_layers_of(documents)) or 'no layer'}; "
+            f"this model finds: {', '.join(_parts_of(task))} (see docs/documents.md)",
         )
     blank = [task.blank(document, model.options) for document in gold]
     found = [result for chunk in model.chunks(blank) for result in model.annotate(chunk)]
@@ -77,7 +85,7 @@ def annotate_again(
             "%d of %d documents could not be asked; the first: %s",
             len(failed),
             len(gold),
-            failed[0],
+            failed[0].message,
         )
     predicted = [
         document if isinstance(result, DataError) else result
@@ -86,9 +94,30 @@ def annotate_again(
     return gold, predicted
 
 
-def _whole_texts(task: TextTask, documents: Iterable[Document]) -> list[str]:
-    """Return the texts that the task learns as a whole: those without a prompt."""
+def _layers_of(documents: Iterable[Document]) -> list[str]:
+    """Return the layers that documents have, "labels" by its schemes."""
+    names: dict[str, None] = {}
+    for document in documents:
+        names |= dict.fromkeys(f"labels.{scheme}" for scheme in document.labels or ())
+        rest = (name for name in LAYERS if name not in ("labels", "annotated", "coverage"))
+        names |= dict.fromkeys(name for name in rest if document.layer(name) is not None)
+    return list(names)
+
+
+def _parts_of(task: EncoderTask | TextTask) -> Sequence[str]:
+    """Return what a model finds: its schemes, where it has any, or its layers."""
+    parts = task.parts if isinstance(task, EncoderTask) else task.layers
+    return [part for part in parts if part not in task.layers] or parts
+
+
+def _texts_to_score(task: TextTask, documents: Sequence[Document]) -> list[str]:
+    """Return the texts that the task learns as a whole: those without a prompt.
+
+    All of them where it learns nothing from any document.
+    """
     pairs = [pair for document in documents for pair in task.pairs(document)]
+    if not pairs and not any(map(task.has_gold, documents)):
+        return [document.text for document in documents if document.text.strip()]
     return [completion for prompt, completion in pairs if prompt == ""]
 
 

@@ -28,7 +28,7 @@ from .bundles import (
 from .cards import model_card
 from .documents import Document
 from .errors import DataError, NegativeResult, UsageError
-from .evaluation import annotate_again
+from .evaluation import annotate_again, scoring_task
 from .models import Model
 from .sessions import GraphFile, OnnxSession, n_threads
 from .tasks import make_options
@@ -124,7 +124,8 @@ def export_bundle(
 
 def _sets_of(head: Head, dev: Mapping[str, Sequence[Document]]) -> dict[str, list[Document]]:
     """Return the gold documents of a head, by set."""
-    found = {name: [d for d in gold if head.task.has_gold(d)] for name, gold in dev.items()}
+    task = head.task.narrowed(make_options(head.task.Options, {}, head.options))
+    found = {name: [d for d in gold if task.has_gold(d)] for name, gold in dev.items()}
     found = {name: gold for name, gold in found.items() if gold}
     if not found:
         raise DataError(
@@ -372,12 +373,13 @@ def _measure(model: Model, dev: Mapping[str, Sequence[Document]]) -> dict[str, A
     gold, predicted = (
         [document for pair in pairs.values() for document in pair[side]] for side in (0, 1)
     )
-    scores = model.task.score(gold, predicted)
+    task = scoring_task(model)
+    scores = task.score(gold, predicted)
     return {
         "metric": metric,
         "all": scores[metric],
         "scores": {key: value for key, value in scores.items() if isinstance(value, float)},
-        "sets": {name: model.task.score(*pair)[metric] for name, pair in pairs.items()},
+        "sets": {name: task.score(*pair)[metric] for name, pair in pairs.items()},
         "tokens_per_second": round(n_tokens / seconds),
     }
 

@@ -152,7 +152,7 @@ def _similar(name: str) -> str:
     close = difflib.get_close_matches(base, names, n=1)
     if close:
         return f"did you mean {os.path.join(folder, close[0])}?"
-    return "a text of its own is given with --text"
+    return "check the name; a command that has --text takes a text of its own with that"
 
 
 def _stdin_input(stdin: BinaryIO | None, input_format: str | None) -> Input:

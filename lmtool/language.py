@@ -9,12 +9,13 @@ A run imports no torch.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict
 
 import msgspec
 
@@ -36,11 +37,14 @@ __all__ = [
     "PromptTooLong",
     "Sampling",
     "Stream",
+    "check_messages",
     "fill_prompt",
     "load_language_model",
 ]
 
 SEEDS = 2**31 - 1
+MOST_BEAMS = 32
+"""What onnxruntime-genai takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,7 @@ class Sampling:
     repetition_penalty: Annotated[float, Opt("Above 1: repeat less", 0.01)] = 1.0
     seed: Annotated[int | None, Opt("The same seed gives the same text", 0, SEEDS)] = None
     stop: Annotated[tuple[str, ...], Opt("Text to stop before")] = ()
-    beams: Annotated[int, Opt("Search with this many beams (1: none)", 1)] = 1
+    beams: Annotated[int, Opt("Search with this many beams (1: none)", 1, MOST_BEAMS)] = 1
     choices: Annotated[int, Opt("Completions of each prompt", 1)] = 1
     schema: Annotated[str, Opt("JSON schema that the completion fits")] = ""
     shrinks: Annotated[
@@ -81,6 +85,11 @@ class Sampling:
             raise UsageError(
                 f"choices={self.choices}: without sampling they are all the same",
                 hint=f"set temperature above 0, or beams to {self.choices} or more",
+            )
+        if self.stop and self.schema:
+            raise UsageError(
+                "a schema with stop texts: JSON that is cut at one fits no schema",
+                hint="leave stop out: the text ends where its JSON does",
             )
         if "" in self.stop:
             raise UsageError("stop: an empty text stops nothing", hint="leave it out")
@@ -108,6 +117,38 @@ class Message(TypedDict):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+ROLES: Final = ("system", "user", "assistant")
+
+
+def check_messages(layer: Any) -> list[dict[str, Any]]:
+    """Return the layer "messages" of a document, each with its role and content.
+
+    DataError for another shape.
+    """
+    if wrong := _wrong_with(layer):
+        raise DataError(
+            f"messages is no list of messages: {wrong}",
+            hint='write "messages": [{"role": "user", "content": "…"}]; the roles are '
+            f"{', '.join(ROLES)}",
+        )
+    messages: list[dict[str, Any]] = layer
+    return messages
+
+
+def _wrong_with(layer: Any) -> str:
+    """Return what keeps a layer from being a list of messages, "" for nothing."""
+    if not isinstance(layer, list):
+        return f"it is {layer!r:.40}"
+    for number, item in enumerate(layer, 1):
+        if not isinstance(item, dict):
+            return f"number {number} is {item!r:.40}"
+        if item.get("role") not in ROLES:
+            return f"number {number} has the role {item.get('role')!r:.40}"
+        if not isinstance(item.get("content"), str):
+            return f"number {number} has no text as its content"
+    return ""
 
 
 class PromptTooLong(DataError):
@@ -154,10 +195,11 @@ class Stream:
     def __init__(
         self, engine: Engine, encoder: PromptEncoder, ids: list[int], sampling: Sampling
     ) -> None:
-        self._seed = seed_of(sampling)
+        self._seed = seed = seed_of(sampling)
         self._n_prompt = len(ids)
         self._watch = RowWatch(encoder, ids, sampling.stop)
-        self._steps = engine.steps(engine.generator([ids], sampling, self._seed))
+        own = None if seed is None else batch_seed(seed, 0, 0)
+        self._steps = engine.steps(engine.generator([ids], sampling, own))
         self.completion: Completion | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -231,13 +273,15 @@ class LanguageModel:
         return Stream(self._engine, self._encoder, ids, replace(sampling, max_tokens=limit))
 
     def complete(
-        self, prompts: Sequence[str], sampling: Sampling | None = None
+        self, prompts: Sequence[str], sampling: Sampling | None = None, *, number: int = 0
     ) -> list[list[Completion]]:
         """Return the completions of prompts, `choices` of each, in order.
 
-        They run in batches of like lengths: the same prompts with the same seed give the same
-        texts, other prompts beside them may give others where tokens are drawn by chance. Raises
-        PromptTooLong, before anything runs, for the first that does not fit.
+        They run in batches of like lengths: the same prompts with the same seed and `number` give
+        the same texts, other prompts beside them may give others where tokens are drawn by chance.
+        A caller that asks in several goes gives another `number` with each, so that one seed does
+        not draw the same again. Raises PromptTooLong, before anything runs, for the first that
+        does not fit.
         """
         sampling = sampling or Sampling()
         ids = [self._encoder.encode(prompt) for prompt in prompts]
@@ -247,7 +291,7 @@ class LanguageModel:
         n_run = 0
         for owners, limited in self._batches(ids, limits, sampling):
             rows = [ids[owner] for owner in owners]
-            own = seed if seed is None else (seed + n_run) % SEEDS
+            own = None if seed is None else batch_seed(seed, number, n_run)
             results = run_rows(self._engine, self._encoder, rows, limited, own)
             each = len(results) // len(owners)
             for place, result in enumerate(results):
@@ -311,6 +355,15 @@ def seed_of(sampling: Sampling) -> int | None:
     if not sampling.is_random:
         return None
     return random.SystemRandom().randrange(SEEDS) if sampling.seed is None else sampling.seed
+
+
+def batch_seed(seed: int, number: int, n_run: int) -> int:
+    """Return the seed of a batch: `n_run` prompts of the go of this number ran before it.
+
+    A hash, since the batches of neighbouring seeds must not share theirs.
+    """
+    digest = hashlib.sha256(f"{seed} {number} {n_run}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % SEEDS
 
 
 def _completion(row: Row, n_prompt: int, seed: int | None) -> Completion:

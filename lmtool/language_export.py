@@ -18,21 +18,19 @@ from typing import Any
 
 import msgspec
 
+from ._comparison import PROMPTS, asked, compare, compared_prompts
 from ._hf_folders import check_model, staged
-from ._prompts import PromptEncoder
+from ._prompts import PromptEncoder, read_template
 from .bundles import LanguageInfo, Versions, problems, sha256, write_record, writing
 from .cards import language_card
 from .documents import Document
 from .errors import BundleError, DataError, NegativeResult, UsageError
 from .language import LanguageModel, Prompt, Sampling, open_folder
+from .tasks import TextTask
 from .textmodels import find_text_task
 
 PRECISIONS = ("int4", "int8", "fp16", "fp32")
-PROMPTS = ("The", "Once upon a time, there was", "Question: what is 2 + 3?\nAnswer:", "今天天气")
 BLOCKS = (16, 32, 64, 128, 256)
-COMPARED_TOKENS = 32
-TIE = 1e-3
-"""Two tokens whose logits differ by less are equally likely: either is right."""
 OWN_TOKENS = 256
 MEASURED_TOKENS = 50_000
 """Tokens on which perplexity is measured, about, where there are as many: evenly chosen texts."""
@@ -97,7 +95,8 @@ def write_language_bundle(source: Path, out: Path, options: LanguageExport) -> L
         info = _info(options)
         reference = open_folder(exact, info, device="cpu")
         texts = measured_texts(options, model_folder, reference)
-        n_equal = compare(model_folder, reference, texts)
+        prompts = compared_prompts(options.task, options.documents, reference)
+        n_equal = compare(model_folder, reference, prompts, texts)
         metrics = {"fp32": {**_measure(exact, reference, texts), "compared_tokens": n_equal}}
         if options.precision != "fp32":
             build(model_folder, folder, options.precision, options.block)
@@ -106,6 +105,28 @@ def write_language_bundle(source: Path, out: Path, options: LanguageExport) -> L
             _check_gate(metrics, options)
         info = msgspec.structs.replace(info, context=reference.context, metrics=metrics)
         return _write_records(folder, info, options.notes)
+
+
+def check_tasks(options: LanguageExport, source: Path) -> None:
+    """Raise UsageError for a task that there is not, or whose messages need a chat template.
+
+    `source` is the model's folder: one without a tokenizer, as that of an adapter may be, has the
+    chat template of its base, which is not looked at.
+    """
+    needs_own = (source / "tokenizer_config.json").is_file() and not read_template(source)
+    for name in options.tasks or (options.task,):
+        kind = find_text_task(name)
+        form = options.form if name == options.task else options.form.get(name)
+        task = kind(form if isinstance(form, Mapping) else {})
+        if needs_own and _asks_in_messages(task):
+            raise UsageError(
+                f"task {name!r} asks in messages, and the model has no chat template",
+                hint=f"lmtool train {name} teaches one to a model; or choose another --task",
+            )
+
+
+def _asks_in_messages(task: TextTask) -> bool:
+    return any(not isinstance(prompt, str) for prompt in asked(task, PROMPTS[:1]))
 
 
 def build(source: Path, out: Path, precision: str, block: int = 0) -> None:
@@ -263,43 +284,6 @@ def own_texts(model: LanguageModel) -> list[str]:
     )
     said = [completion.text for completion in model.complete([""], sampling)[0]]
     return [text for text in said if text.strip()] or list(PROMPTS)
-
-
-def compare(source: Path, model: LanguageModel, texts: Sequence[str]) -> int:
-    """Compare greedy output with PyTorch's and return the number of equal tokens.
-
-    Raises NegativeResult at the first difference that is no tie.
-    """
-    import torch
-
-    from .training.language.checkpoint import load_model
-
-    reference = load_model(str(source), "causal").eval()
-    prompts = [*PROMPTS, *(" ".join(text.split()[:8]) for text in texts[:4])]
-    n_equal = 0
-    with torch.no_grad():
-        for prompt in prompts:
-            ids = model.encode(prompt)
-            size = min(COMPARED_TOKENS, model.context - len(ids))
-            found = model.greedy(ids, size) if size > 0 else []
-            logits = reference(torch.tensor([ids + found])).logits[0, len(ids) - 1 :]
-            n_equal += _same_tokens(prompt, found, logits)
-    return n_equal
-
-
-def _same_tokens(prompt: str, found: Sequence[int], logits: Any) -> int:
-    """Check each token against the likeliest by PyTorch, after the same tokens before it."""
-    for place, token in enumerate(found):
-        best = int(logits[place].argmax())
-        lead = float(logits[place, best] - logits[place, token])
-        if not lead <= TIE:  # NaN does not pass
-            raise NegativeResult(
-                f"the exported fp32 model differs from PyTorch: after {prompt!r}, token "
-                f"{place + 1} is {token} and not {best} (logits differ by {lead:.3g}). "
-                "Nothing was written",
-                hint="the model may use an operation that the builder writes otherwise",
-            )
-    return len(found)
 
 
 def _measure(folder: Path, model: LanguageModel, texts: Sequence[str]) -> dict[str, Any]:

@@ -408,14 +408,24 @@ def find_task(name: str) -> type[EncoderTask]:
     """Return the encoder task that somebody named; UsageError when no plugin has it."""
     task = registry().task(name)
     if task is None:
-        names = {task.name for task in registry().tasks() if issubclass(task, EncoderTask)}
+        encoders = (task for task in registry().tasks() if issubclass(task, EncoderTask))
+        names = sorted(task.name for task in encoders if _has_head(task))
         raise UsageError(
             f"task: no plugin has a task {name!r}",
-            hint=f"tasks with a head are: {', '.join(sorted(names))}",
+            hint=f"tasks with a head are: {', '.join(names)}",
         )
     if not issubclass(task, EncoderTask):
         raise UsageError(f"task: {name!r} is answered by a language model, it has no head to train")
     return task
+
+
+def _has_head(task: type[EncoderTask]) -> bool:
+    """Whether a task has a head of its own: one without refuses to be trained."""
+    try:
+        task.collect_labels([])
+    except UsageError:
+        return False
+    return True
 
 
 def task_of(name: str, where: str) -> type[EncoderTask]:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, Protocol, TypeVar
+from typing import BinaryIO, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -50,6 +50,16 @@ class Annotator(Protocol):
         A model that knows which one that is returns the DataError in its place: then the others
         need not be done again.
         """
+
+
+@runtime_checkable
+class NumberedAnnotator(Annotator, Protocol):
+    """A model that may draw by chance: what it draws depends on the place in the run."""
+
+    def annotate_from(
+        self, number: int, documents: Sequence[Document]
+    ) -> Sequence[Document | DataError]:
+        """Return what `annotate` does, for documents from this record of the run on, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,9 +384,13 @@ def _commit(
 ) -> None:
     """Annotate a chunk, write it, and move the state behind it."""
     failures = _Failures(chunk, strict=strict, is_first=not state.documents)
+    n_done = state.documents + state.failed
 
     def annotate(items: list[_Item]) -> tuple[list[_Item], Sequence[Document | DataError]]:
-        return items, model.annotate([document for _, document in items])
+        documents = [document for _, document in items]
+        if isinstance(model, NumberedAnnotator):
+            return items, model.annotate_from(n_done + items[0][0], documents)
+        return items, model.annotate(documents)
 
     def encode(items: list[_Item]) -> tuple[bytes, list[_Item]]:
         return target.encode([document for _, document in items]), items

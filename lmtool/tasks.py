@@ -72,6 +72,11 @@ class EncoderTask(ABC):
     Options: ClassVar[type[Any]] = NoOptions
     is_default: ClassVar[bool] = True
     """Whether `lmtool annotate` runs it where nobody says what to find."""
+    form_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of `form` that a training file may set, beside those that `collect_form` gives; others
+    are errors. "a.b" is the key b of the table a."""
+    whole_files: ClassVar[bool] = False
+    """Whether its command reads a text file as one document where nobody says how."""
 
     def __init__(self, labels: Labels, form: Mapping[str, Any] | None = None) -> None:
         self.labels = {key: list(names) for key, names in labels.items()}
@@ -80,12 +85,28 @@ class EncoderTask(ABC):
     @classmethod
     @abstractmethod
     def collect_labels(cls, documents: Sequence[Document]) -> dict[str, list[str]]:
-        """Return the labels that the gold layers of these documents use, sorted."""
+        """Return the labels that the gold layers of these documents use, sorted.
+
+        UsageError, whatever the documents, from a task that has no head of its own to train.
+        """
 
     @classmethod
     def collect_form(cls, documents: Sequence[Document]) -> dict[str, Any]:
         """Return what else than labels the gold decides about the head, as JSON; {} by default."""
         return {}
+
+    @classmethod  # noqa: B027
+    def check_gold(cls, document: Document) -> None:
+        """Raise DataError for gold that cannot be learnt from; nothing by default.
+
+        Called for each record of training data, so that the error is named with its place.
+        """
+
+    def check_form(self, form: Mapping[str, Any]) -> None:  # noqa: B027
+        """Raise UsageError for what a training file sets in `form`, where it does not fit.
+
+        Nothing by default. The labels are those of the training data, the keys known ones.
+        """
 
     @classmethod
     def labels_of(cls, labels: dict[str, list[str]], layers: Sequence[str]) -> dict[str, list[str]]:
@@ -131,6 +152,14 @@ class EncoderTask(ABC):
     def limit(self, options: Any, parts: Sequence[str]) -> Any:
         """Return options that find only these of its `parts`; the same options by default."""
         return options
+
+    def narrowed(self, options: Any) -> EncoderTask:
+        """Return the task that scores what these options find; itself by default.
+
+        Where they leave out some of its labels for good, as layers that are not asked for, that is
+        a task of the others alone: what nobody looked for is not missed.
+        """
+        return self
 
     def has_gold(self, document: Document) -> bool:
         """Whether a document has gold that this task learns from and is measured on.
@@ -267,6 +296,9 @@ class TextTask(ABC):
     the user, or --from FILES."""
     takes_choices: ClassVar[bool] = False
     """Whether `parse` makes something of several completions."""
+    form_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of `form` that a training file may set, beside "stop" and "chat"; others are errors. A
+    "prompt" among them must have {text} in it."""
     growth: ClassVar[float] = 0.0
     """How many tokens an answer has for each token of the text, where it grows with it."""
 
@@ -350,3 +382,7 @@ class TextTask(ABC):
     def n_characters(self, document: Document) -> int:
         """Return how many characters of a document the model is to read: those of its text."""
         return len(document.text)
+
+    def n_read(self, document: Document, options: Any) -> int:
+        """Return how many of these characters `prompt` shows the model: all of them by default."""
+        return self.n_characters(document)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from ._answers import Answer, Asked, Searched
 from .batching import cut_chunks
 from .documents import Coverage, Document
 from .errors import DataError, UsageError
@@ -36,15 +37,6 @@ CHUNK_PROMPTS = 256
 
 DEFAULT_TOKENS = 256
 """Most tokens of a completion where nobody says, and half the context holds them."""
-
-
-class Asked(NamedTuple):
-    """A window of a document, and what the model is asked about it."""
-
-    start: int
-    document: Document
-    """The window as a document, without what had to be left out."""
-    prompt: str | None
 
 
 class TextModel:
@@ -73,7 +65,13 @@ class TextModel:
         sampling = sampling or default_sampling(model, {})
         if sampling.choices > 1 and not task.takes_choices:
             raise UsageError(f"{task.name} has one answer: no choices", hint="leave choices out")
-        own = tuple(task.form.get("stop", ()))
+        if sampling.max_tokens >= model.context and not sampling.shrinks:
+            raise UsageError(
+                f"max_tokens={sampling.max_tokens:,}: the model's context holds "
+                f"{model.context:,} tokens, those of the prompt with them",
+                hint="allow fewer, or leave max_tokens out: then an answer has what room is left",
+            )
+        own = () if sampling.schema else tuple(task.form.get("stop", ()))
         self.sampling = dataclasses.replace(sampling, stop=(*own, *sampling.stop))
         self.windows = windows
 
@@ -85,8 +83,10 @@ class TextModel:
         """Answer a stream, in order, in constant memory; DataError for the first that cannot be."""
         if isinstance(texts, str):
             raise UsageError("pipe takes many texts", hint="call the model with a single one")
+        number = 0
         for chunk in self.chunks(map(_document, texts)):
-            yield from map(_good, self.annotate(chunk))
+            yield from map(_good, self.annotate_from(number, chunk))
+            number += len(chunk)
 
     def chunks(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
         """Cut a stream into chunks of about CHUNK_PROMPTS prompts, by the lengths of the texts."""
@@ -98,9 +98,18 @@ class TextModel:
 
         In the place of a document that cannot be asked or answered stands a DataError.
         """
+        return self.annotate_from(0, documents)
+
+    def annotate_from(
+        self, number: int, documents: Sequence[Document]
+    ) -> list[Document | DataError]:
+        """Return what `annotate` does, for documents of a stream from this number on.
+
+        One seed draws other texts behind another number.
+        """
         windows = [_tried(self._windows, document) for document in documents]
         asked = [w for found in windows if not isinstance(found, DataError) for w in found]
-        answers = self._complete([w.prompt for w in asked if w.prompt is not None])
+        answers = self._complete([w.prompt for w in asked if w.prompt is not None], number)
         results: list[Document | DataError] = []
         for document, found in zip(documents, windows, strict=True):
             if isinstance(found, DataError):
@@ -113,14 +122,19 @@ class TextModel:
     def stream(self, text: str | Document) -> Answer:
         """Return the answer to one text, piece by piece; DataError where it cannot be asked.
 
-        UsageError with beams, and for a text that is asked in several windows.
+        With beams it comes in one piece. UsageError for several choices, and for a text that is
+        asked in several windows.
         """
         document = _document(text)
         windows = self._windows(document)
         if len(windows) > 1:
             raise UsageError("several windows have no one answer", hint="call the model instead")
-        prompt = windows[0].prompt
-        stream = None if prompt is None else self.model.stream(prompt, self.sampling)
+        prompt, sampling = windows[0].prompt, self.sampling
+        stream: Stream | Searched | None = None
+        if prompt is not None and sampling.beams > sampling.choices == 1:
+            stream = Searched(self.model, prompt, sampling)
+        elif prompt is not None:
+            stream = self.model.stream(prompt, sampling)
         return Answer(self, document, windows[0], stream)
 
     def likelihood(self, texts: Iterable[str]) -> Likelihood:
@@ -194,10 +208,10 @@ class TextModel:
 
     # ── what is answered ─────────────────────────────────────────────────────────────────────
 
-    def _complete(self, prompts: Sequence[str]) -> Iterator[list[Completion]]:
+    def _complete(self, prompts: Sequence[str], number: int) -> Iterator[list[Completion]]:
         """Yield the completions of each prompt; equal ones are asked once, where chance is out."""
         if self.sampling.is_random:
-            yield from self.model.complete(prompts, self.sampling) if prompts else ()
+            yield from self.model.complete(prompts, self.sampling, number=number)
             return
         first = {_read_as(prompt): prompt for prompt in prompts}
         found = self.model.complete(list(first.values()), self.sampling) if first else []
@@ -218,56 +232,9 @@ class TextModel:
             for window, completions in windows
         ]
         layers = parts[0].value if is_whole else task.join(document, parts, options)
-        n_read = sum(task.n_characters(window.document) for window, _ in windows)
+        n_read = sum(task.n_read(window.document, options) for window, _ in windows)
         coverage = Coverage(task.n_characters(document), n_read, len(windows))
         return document.with_layers({**layers, "coverage": coverage})
-
-
-class Answer:
-    """The pieces of an answer as they come; then `document` holds all that was found.
-
-    `close` ends it early: what has come until then is the completion, cut at its length.
-    """
-
-    def __init__(
-        self, model: TextModel, document: Document, asked: Asked, stream: Stream | None
-    ) -> None:
-        self._model = model
-        self._document = document
-        self._asked = asked
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._stream or ())
-
-    def close(self) -> None:
-        """End it."""
-        if self._stream is not None:
-            self._stream.close()
-
-    @property
-    def completion(self) -> Completion | None:
-        """The completion, once it has ended; None where nothing was asked."""
-        return None if self._stream is None else self._stream.completion
-
-    @property
-    def document(self) -> Document:
-        """The document with the layers of what has come."""
-        completions = [self.completion] if self.completion is not None else []
-        return self._model.answered(self._document, [(self._asked, completions)])
-
-    @property
-    def fills_context(self) -> bool:
-        """Whether the model's context has no room for a token more."""
-        found = self.completion
-        n_tokens = 0 if found is None else found.prompt_tokens + found.tokens
-        return n_tokens >= self._model.model.context
-
-    @property
-    def n_left_out(self) -> int:
-        """How many characters were left out to make the prompt fit."""
-        count = self._model.task.n_characters
-        return count(self._document) - count(self._asked.document)
 
 
 def load_text_model(

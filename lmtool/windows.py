@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, DataError, UsageError
+from .sentences import sentence_ends as sentence_ends
 
 if TYPE_CHECKING:
     from .documents import Document
@@ -337,14 +338,6 @@ class _Tokens:
         origins, bounds = self.origins.tolist(), self.bounds.tolist()
         for i, piece in enumerate(pieces):
             yield piece, origins[i], bounds[i], bounds[i + 1]
-
-
-def sentence_ends(text: str, language: str) -> list[int]:
-    """Return where the sentences of a text end, in characters; the last is its length."""
-    from sentencex import get_sentence_boundaries
-
-    ends = {int(b["end_index"]) for b in get_sentence_boundaries(language, text)}
-    return sorted(end for end in ends if 0 < end < len(text)) + [len(text)]
 
 
 def _block_ends(text: str) -> Iterator[int]:

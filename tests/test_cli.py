@@ -113,7 +113,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_error_of_the_system_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     result = fail_with(OSError(28, "No space left on device", "out.txt"), monkeypatch)
-    assert result == Result(1, "", "error: out.txt: No space left on device\n")
+    assert result == Result(2, "", "error: out.txt: No space left on device\n")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_error() -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run([*MODULE, "plugins"], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
 

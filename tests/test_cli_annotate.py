@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_bundle import write_tiny_bundle
 
-from lmtool.models import ModelGroup, load
+import lmtool
+from lmtool.models import ModelGroup, _in_order, load
 from lmtool.testing import run_cli
 
 TEXT = "Angela Merkel visited Paris in May. She met the mayor there."
@@ -82,6 +84,42 @@ def test_a_model_that_takes_a_layer_as_given_runs_after_the_one_that_writes_it()
     (together,) = ModelGroup([first, second]).annotate([document])
     assert together == second(first(document))
     assert {a.role for frame in together.frames or () for a in frame.arguments} > {"ARG0"}
+
+
+class Asked:
+    """A model of a task that writes some layers and takes others as given."""
+
+    options = None
+
+    def __init__(self, writes: str, given: str = "") -> None:
+        layers = tuple(given.split())
+        self.name = writes
+        self.task = SimpleNamespace(layers=(writes,), given_layers=lambda options: layers)
+
+
+@pytest.mark.parametrize(
+    ("models", "order"),
+    [
+        (["frames", "events"], ["frames", "events"]),
+        (["events frames", "frames"], ["frames", "events"]),
+        (["a b", "b c", "c"], ["c", "b", "a"]),
+        (["a b", "x", "b"], ["x", "b", "a"]),
+        (["a b", "b a"], ["a", "b"]),  # each waits for the other
+        (["a a"], ["a"]),  # nor does one wait for itself
+    ],
+)
+def test_models_come_behind_those_that_write_what_they_take(
+    models: list[str], order: list[str]
+) -> None:
+    asked = [Asked(*text.split(" ", 1)) for text in models]
+    assert [model.name for model in _in_order(asked)] == order  # type: ignore[arg-type]
+
+
+def test_a_model_named_first_runs_after_the_one_that_it_waits_for() -> None:
+    first = load("roles-en", threads=1)
+    second = load("roles-en", threads=1, predicates="given")
+    (document,) = ModelGroup([second, first]).annotate([lmtool.Document(text=TEXT)])
+    assert document.frames == second(first(TEXT)).frames
 
 
 # ── Only what is asked for matters ───────────────────────────────────────────────────────────

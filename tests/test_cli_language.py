@@ -167,6 +167,48 @@ def test_import_says_no(models: Path, talker_folder: Path, text: Path) -> None:
     assert (result.exit_code, "no text in" in result.stderr) == (2, True)
 
 
+@pytest.fixture
+def bare(talker_folder: Path, tmp_path: Path) -> Path:
+    """Return the folder of a model without a chat template."""
+    folder = tmp_path / "bare"
+    shutil.copytree(talker_folder, folder)
+    (folder / "chat_template.jinja").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("command", ["import", "export"])
+def test_a_task_that_the_model_cannot_serve(bare: Path, tmp_path: Path, command: str) -> None:
+    arguments: list[object] = ["models", "import", bare]
+    if command == "export":
+        arguments = ["export", language_checkpoint(tmp_path / "best", bare)]
+    for task, said in (
+        ("nonsense", "no task 'nonsense' of language models: no plugin has it"),
+        ("extract", "no task 'extract' of language models: it reads with an encoder"),
+        ("chat", "task 'chat' asks in messages, and the model has no chat template"),
+        ("translate", "task 'translate' asks in messages"),
+    ):
+        flags = ("--task", "generate", "--task", task, "-o", tmp_path / "out")
+        result = run_cli(*arguments, *flags)
+        assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("of", ["run", "best"])
+def test_a_checkpoint_is_exported_not_imported(
+    home: Path, talker_folder: Path, tmp_path: Path, of: str
+) -> None:
+    best = language_checkpoint(tmp_path / "run" / "best", talker_folder)
+    result = run_cli("models", "import", best if of == "best" else best.parent)
+    assert result.exit_code == 2
+    assert "a checkpoint of lmtool, which is exported and not imported" in result.stderr
+    assert f"lmtool export {best} -o FOLDER" in result.stderr
+
+
+def test_a_checkpoint_that_is_not_there(home: Path, tmp_path: Path) -> None:
+    result = run_cli("export", tmp_path / "nothere", "-o", tmp_path / "out")
+    assert (result.exit_code, "nothere: no such folder" in result.stderr) == (2, True)
+
+
 def test_import_from_a_hub_fetches_what_is_safe_only(
     models: Path, talker_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

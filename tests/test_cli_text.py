@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 from language_kit import STORIES, TRANSLATIONS
 
+from lmtool.cli.evaluate import scores_text
 from lmtool.testing import Result, run_cli
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -64,6 +67,8 @@ def test_a_completion_that_is_cut_is_said(lmtool: Lmtool) -> None:
     assert KING.strip().startswith(result.stdout.strip())
     assert result.stderr == "(cut at 3 tokens: --max-tokens)\n"
     assert lmtool("generate", "The king", "-f", "text", "--max-tokens", 3, "-q").stderr == ""
+    shortest = lmtool("generate", "The king", "-f", "text", "--max-tokens", 1)
+    assert shortest.stderr == "(cut at 1 token: --max-tokens)\n"
 
 
 def test_a_completion_that_fills_the_context_is_said(lmtool: Lmtool, tmp_path: Path) -> None:
@@ -71,7 +76,7 @@ def test_a_completion_that_fills_the_context_is_said(lmtool: Lmtool, tmp_path: P
     prompt = "I like tea. " * 60
     while (result := lmtool("generate", prompt, *flags)).exit_code:  # until it fits
         prompt = prompt[12:]
-    assert "tokens: the model's context is full)" in result.stderr
+    assert re.search("tokens?: the model's context is full", result.stderr)
     firm = lmtool("generate", prompt, *flags, "--max-tokens", 24)
     assert (firm.exit_code, "with max_tokens=24 that is" in firm.stderr) == (3, True)
 
@@ -148,22 +153,34 @@ def test_a_drawn_seed_is_kept_for_the_run_that_goes_on(lmtool: Lmtool, tmp_path:
     assert (tmp_path / "other.jsonl").read_bytes() != found
 
 
+def test_equal_prompts_are_drawn_for_anew_in_every_chunk(lmtool: Lmtool, tmp_path: Path) -> None:
+    file, out, whole = tmp_path / "a.txt", tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
+    file.write_text("x\n" * 512, "utf-8")
+    flags = ["--from", file, "--temperature", 3, "--max-tokens", 4, "--seed", 1]
+    assert lmtool("generate", *flags, "-o", whole, "-q").exit_code == 0
+    texts = [completions(line)[0] for line in whole.read_text("utf-8").splitlines()]
+    assert sum(a == b for a, b in zip(texts[:256], texts[256:], strict=True)) < 25
+    stop_at_the_second_chunk(lmtool, *flags, "-o", out)
+    assert lmtool("generate", *flags, "-o", out, "--resume", "-q").exit_code == 0
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def stop_at_the_second_chunk(lmtool: Lmtool, *flags: object) -> None:
     """Run generate, and interrupt it there."""
     from lmtool.textmodels import TextModel
 
     n_chunks = 0
-    annotate = TextModel.annotate
+    annotate = TextModel.annotate_from
 
-    def stop(self: TextModel, documents: object) -> object:
+    def stop(self: TextModel, number: int, documents: object) -> object:
         nonlocal n_chunks
         n_chunks += 1
         if n_chunks == 2:
             raise KeyboardInterrupt
-        return annotate(self, documents)  # type: ignore[arg-type]
+        return annotate(self, number, documents)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TextModel, "annotate", stop)
+        patch.setattr(TextModel, "annotate_from", stop)
         assert lmtool("generate", *flags).exit_code == 130
 
 
@@ -197,7 +214,30 @@ def test_a_schema(lmtool: Lmtool, tmp_path: Path) -> None:
     (text,) = completions(lmtool("generate", "The king", "--schema", file).stdout)
     assert json.loads(text)["animal"] in ("cat", "hat")
     missing = lmtool("generate", "The king", "--schema", tmp_path / "no.json")
-    assert (missing.exit_code, "no.json: cannot be read" in missing.stderr) == (2, True)
+    assert missing.exit_code == 2
+    assert f"{tmp_path / 'no.json'}: cannot be read: No such file" in missing.stderr
+    assert "name a file of a JSON schema" in missing.stderr
+    file.write_text("nonsense", "utf-8")
+    wrong = lmtool("generate", "The king", "--schema", file)
+    assert f"--schema {file}: the schema is not JSON" in wrong.stderr
+    assert 'write {"type": "object", …}' in wrong.stderr
+
+
+def test_what_does_nothing_without_chance_is_said(lmtool: Lmtool) -> None:
+    flags = ["--seed", 7, "--top-p", 0.9]
+    said = "(without --temperature nothing is drawn by chance: no --seed and no --top-p)\n"
+    assert lmtool("generate", "The king", *flags).stderr == said
+    assert lmtool("generate", "The king", *flags, "-q").stderr == ""
+    assert lmtool("generate", "The king", *flags, "--temperature", 0.1).stderr == ""
+
+
+def test_a_view_says_the_seed_that_was_drawn(lmtool: Lmtool) -> None:
+    flags = ["generate", "x", "-f", "text", "--temperature", 3, "--max-tokens", 8, "--choices"]
+    for n_choices in (1, 2):
+        drawn = lmtool(*flags, n_choices)
+        (seed,) = re.findall(r"\(drawn with --seed (\d+)\)\n", drawn.stderr)
+        again = lmtool(*flags, n_choices, "--seed", seed)
+        assert (again.stdout, "drawn" in again.stderr) == (drawn.stdout, False)
 
 
 def test_templates(lmtool: Lmtool, tmp_path: Path) -> None:
@@ -221,6 +261,9 @@ def test_templates(lmtool: Lmtool, tmp_path: Path) -> None:
         (["generate", "x", "--stop", ""], "an empty text stops nothing"),
         (["generate", "x", "--template", "poem"], "no template 'poem'"),
         (["generate", "x", "--temperature", "-1"], "-1"),
+        (["generate", "x", "--beams", "40"], "40 is more than 32"),
+        (["generate", "x", "--max-tokens", "128"], "the model's context holds 128 tokens"),
+        (["generate", "x", "--schema", os.devnull, "--stop", "}"], "the schema is not JSON"),
         (["generate", "--from", "no-such.txt"], "no-such.txt: no such file"),
         (["generate", "a b", "--from", "no-such.txt"], "a prompt itself is given without --from"),
         (["translate", "--text", "x", "--to", "de"], "does not translate to 'de'"),
@@ -229,6 +272,7 @@ def test_templates(lmtool: Lmtool, tmp_path: Path) -> None:
         (["chat", "-o", "a.jsonl"], "--output goes with --from FILES"),
         (["chat", "-f", "html"], "a dialogue is text or jsonl"),
         (["chat", "--choices", "2"], "--choices"),
+        (["chat", "--save", "no-such/a.jsonl"], "--save no-such/a.jsonl: there is no such folder"),
     ],
 )
 def test_wrong_use(lmtool: Lmtool, arguments: list[str], message: str) -> None:
@@ -333,6 +377,64 @@ def test_a_dialogue_is_saved_and_loaded(lmtool: Lmtool, tmp_path: Path) -> None:
     assert lmtool("chat", "--load", file, stdin="Hello!\n").exit_code == 2
 
 
+def test_the_system_text_is_a_message_of_the_dialogue(lmtool: Lmtool, tmp_path: Path) -> None:
+    file, other = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    said = f"Hello!\n/save {file}\n"
+    assert lmtool("chat", "--system", "Be kind.", stdin=said).exit_code == 0
+    said = f"/system\nHello!\n/save {other}\n"
+    assert lmtool("chat", "--system", "Be kind.", stdin=said).exit_code == 0
+    turns = [("user", "Hello!"), ("assistant", "Hi, who are you?")]
+    assert messages(file.read_text("utf-8")) == [("system", "Be kind."), *turns]
+    assert messages(other.read_text("utf-8")) == turns
+    told = ["chat", "--load", file, "--save", file]
+    assert lmtool(*told, "--system", "Be brief.", stdin="/save\n").exit_code == 0
+    assert messages(file.read_text("utf-8")) == [("system", "Be brief."), *turns]
+    assert lmtool(*told, stdin="/save\n").exit_code == 0
+    assert messages(file.read_text("utf-8"))[0] == ("system", "Be brief.")
+
+
+def test_a_dialogue_that_cannot_be_saved_goes_on(lmtool: Lmtool, tmp_path: Path) -> None:
+    file, gone = tmp_path / "a.jsonl", tmp_path / "gone" / "a.jsonl"
+    said = f"Hello!\n/save {gone}\nI am Ann.\n/save {file}\n"
+    result = lmtool("chat", stdin=said)
+    assert (result.exit_code, len(result.stdout.splitlines())) == (3, 2)
+    assert f"error: {gone}: cannot be written: there is no such folder\n" in result.stderr
+    assert "/save FILE keeps it in another place" in result.stderr
+    assert len(messages(file.read_text("utf-8"))) == 4
+    unsaved = lmtool("chat", "--save", tmp_path / "b.jsonl", stdin=f"/load {file}\nHello!\n")
+    assert (unsaved.exit_code, len(unsaved.stdout.splitlines())) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"messages":[1,2]}', "no list of messages: number 1 is 1"),
+        ('{"messages":[{"content":"x"}]}', "number 1 has the role None"),
+        ('{"messages":[{"role":"user","content":1}]}', "number 1 has no text as its content"),
+        ('{"text":"x"}', "no list of messages: it is None"),
+        ('{"messages":[]}\n{"messages":[]}', "several records, where a dialogue is one"),
+        ("", "no record"),
+        ("{", "a.jsonl:1"),
+    ],
+)
+def test_a_file_that_holds_no_dialogue(
+    lmtool: Lmtool, tmp_path: Path, content: str, message: str
+) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text(f"{content}\n" if content else "", "utf-8")
+    result = lmtool("chat", stdin=f"/load {file}\n/system X\n/undo\nHello!\n")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (3, 1)
+    assert message in result.stderr
+    assert "internal" not in result.stderr
+    assert lmtool("chat", "--load", file, stdin="Hello!\n").exit_code == 2
+
+
+def test_a_dialogue_with_beams(lmtool: Lmtool) -> None:
+    result = lmtool("chat", "--beams", 3, "-f", "text", stdin="Hello!\nI am Ann.\n")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "Hi, who are you?\nNice to meet you, Ann.\n"
+
+
 def test_several_lines_are_one_text(lmtool: Lmtool) -> None:
     said = '"""\nHello!\nI am Ann.\n"""\nHello!\\\nI am Ann.\n//quit\n'
     lines = lmtool("chat", stdin=said).stdout.splitlines()
@@ -409,6 +511,7 @@ def test_evaluate(talker: Path, tmp_path: Path) -> None:
     assert report["perplexity"] > 1
     assert report["worst"][0]["gold"] == {"completions": [{"text": " there was a dog."}]}
     assert "1 of 3 documents could not be asked; the first: the prompt has" in result.stderr
+    assert "--windows" not in result.stderr
     text = run_cli("evaluate", talker, gold).stdout
     assert "bits_per_byte" in text
     gold.write_text('{"text":"The king lost his hat."}\n', "utf-8")
@@ -417,6 +520,41 @@ def test_evaluate(talker: Path, tmp_path: Path) -> None:
         "documents": 1,
         **{key: report[key] for key in ("texts", "perplexity", "bits_per_byte")},
     }
+
+
+def test_one_document_is_counted_as_one() -> None:
+    row = {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}
+    assert scores_text({"documents": 1, "micro": row}).startswith("1 document\n")
+    assert scores_text({"documents": 2, "micro": row}).startswith("2 documents\n")
+
+
+def test_plain_texts_have_a_perplexity_whatever_the_model_is_for(
+    talker_folder: Path, talker: Path, tmp_path: Path
+) -> None:
+    tuned = tmp_path / "tuned"
+    shutil.copytree(talker, tuned)
+    info = json.loads((tuned / "bundle.json").read_text("utf-8")) | {"task": "chat"}
+    (tuned / "bundle.json").write_text(json.dumps(info), "utf-8")
+    gold = tmp_path / "gold.txt"
+    gold.write_text("The king lost his hat.\n", "utf-8")
+    plain, other = (
+        json.loads(run_cli("evaluate", model, gold, "--format", "json").stdout)
+        for model in (talker, tuned)
+    )
+    assert other == plain
+    (tmp_path / "empty.jsonl").write_text('{"text":""}\n', "utf-8")
+    nothing = run_cli("evaluate", tuned, tmp_path / "empty.jsonl")
+    assert (nothing.exit_code, "no document has gold" in nothing.stderr) == (3, True)
+
+
+def test_a_folder_that_is_no_bundle_names_the_way_to_one(talker_folder: Path) -> None:
+    result = run_cli("generate", "--model", talker_folder, "The king")
+    assert result.exit_code == 4
+    assert f"lmtool models import {talker_folder} makes one" in result.stderr
+
+
+def test_the_help_of_chat_shows_no_words_that_are_refused() -> None:
+    assert "[OPTIONS] [--from FILES]" in run_cli("chat", "--help").stdout
 
 
 # ── on a terminal ────────────────────────────────────────────────────────────────────────────
@@ -517,3 +655,24 @@ def test_an_answer_that_was_stopped_counts(
     *_, last = dialogue.messages
     assert last == {"role": "assistant", "content": written[0].strip(), "finish": "length"}
     assert b"(stopped)" in capfdbinary.readouterr().err
+
+
+def test_a_question_that_was_stopped_before_an_answer_is_taken_back(
+    talker: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from lmtool.cli.dialogue import Dialogue
+    from lmtool.textmodels import load_text_model
+
+    dialogue = Dialogue(load_text_model(talker, task_name="chat"), [])
+    dialogue.is_live = True
+
+    def read(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dialogue.model.model, "stream", read)  # while it reads the prompt
+    dialogue._answer("Hello!")
+    monkeypatch.undo()
+    monkeypatch.setattr("lmtool.cli.dialogue.write_answer", read)  # before its first token
+    dialogue._answer("Hello!")
+    assert dialogue.messages == []
+    assert capfd.readouterr().err.count("(stopped before an answer") == 2

@@ -67,6 +67,15 @@ def test_from_documents_to_a_model_that_runs(gold: Path, base: Path, tmp_path: P
     shown = run_cli("models", "show", model).stdout
     assert "data       gold here\n" in shown
 
+    result = run_cli("export", run / "best", "-o", tmp_path / "alone", *flags, "--no-backbone")
+    assert result.exit_code == 0
+    assert "is in no installed bundle" in result.stderr
+    assert result.stderr.splitlines()[-1] == f"{tmp_path / 'alone'}: a model for 'extract'"
+    beside = model.parent / "beside"
+    result = run_cli("export", run / "best", "-o", beside, *flags, "--no-backbone")
+    assert "is in no installed bundle" not in result.stderr
+    assert f"try lmtool extract --model {beside}" in result.stderr
+
     result = run_cli("extract", "--model", model, "--text", "Tim met Angela in Berlin .")
     entities = [(e["text"], e["label"]) for e in json.loads(result.stdout)["entities"]]
     assert entities == [("Tim", "PER"), ("Angela", "PER"), ("Berlin", "LOC")]
@@ -85,6 +94,9 @@ def test_what_is_missing_is_named() -> None:
     result = run_cli("train", "--data", "a.jsonl")
     assert result.exit_code == 2
     assert "missing: TASK, --base, --out" in result.stderr
+    assert "lmtool train extract --data train.jsonl --base ENCODER --out RUN" in result.stderr
+    said = run_cli("train", "chat", "--data", "a.jsonl").stderr
+    assert "lmtool train chat --data train.jsonl --base MODEL --out RUN" in said
 
 
 @pytest.mark.parametrize("command", ["train", "pretrain"])
@@ -122,6 +134,39 @@ def test_an_unknown_key_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown key 'epoch'") as caught:
         config_of({"config": str(file)})
     assert str(file) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("task", "flag", "message"),
+    [
+        ("extract", ["--adapter"], "--adapter: no setting of extract"),
+        ("extract", ["--floor", "0.1"], "--floor: no setting of extract"),
+        ("chat", ["--head-lr", "0.1"], "--head-lr: no setting of chat"),
+        ("chat", ["--labels", "a=B"], "--labels: no setting of chat"),
+    ],
+)
+def test_a_flag_of_another_kind_of_task_is_refused(
+    task: str, flag: list[str], message: str
+) -> None:
+    result = run_cli("train", task, "--data", "a.jsonl", "--base", "b", "-o", "o", *flag)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert f"lmtool train {task} --help shows what there is" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "own", "others"),
+    [
+        ("extract", ["--head-lr", "--labels", "<full|head|lora>"], ["--adapter", "text tasks"]),
+        ("chat", ["--adapter", "<full|lora>"], ["--head-lr", "--labels"]),
+    ],
+)
+def test_help_behind_a_task_is_of_its_kind(task: str, own: list[str], others: list[str]) -> None:
+    shown = " ".join(run_cli("train", task, "--help").stdout.split())
+    assert [flag for flag in own if flag not in shown] == []
+    assert [flag for flag in others if flag in shown] == []
+    head = "head: 400, " if task == "extract" else ""
+    assert f"more than once (default: 200, {head}with --epochs: 0)" in shown
 
 
 @pytest.mark.parametrize("flags", [{"option": ["x"]}, {"labels": ["=A"]}])

@@ -85,11 +85,14 @@ def test_globs_may_cross_folders(folder: Path) -> None:
     assert names(expand_inputs(["d/?"])) == [("d/s/t/c.txt", "txt")]
 
 
+TEXT = "a command that has --text takes a text of its own with that"
+
+
 @pytest.mark.parametrize(
     ("name", "message", "hint"),
     [
         ("reviws.txt", "reviws.txt: no such file", "did you mean reviews.txt?"),
-        ("d/nothing", "d/nothing: no such file", "a text of its own is given with --text"),
+        ("d/nothing", "d/nothing: no such file", f"check the name; {TEXT}"),
         ("no/a.txt", "no/a.txt: no such file", "there is no folder no either"),
         ("*.csv", "*.csv: no file matches", None),
         ("d", "d: no file in this folder has a suffix that names a format", None),

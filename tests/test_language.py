@@ -16,14 +16,17 @@ import pytest
 from language_kit import CONTEXT, DIALOGUES, STORIES, TRANSLATIONS
 
 import lmtool
+import lmtool.models
 from lmtool._decoding import cut_rows
 from lmtool._engine import Engine, Shape, guidance
 from lmtool.bundles import load_language_bundle
 from lmtool.language import (
     LanguageModel,
     Likelihood,
+    Prompt,
     PromptTooLong,
     Sampling,
+    batch_seed,
     load_language_model,
     open_folder,
 )
@@ -154,6 +157,13 @@ def test_like_lengths_run_together() -> None:
     assert list(cut_rows([], 1, (1, 1))) == []
 
 
+def test_a_long_prompt_is_read_in_parts_between_which_it_can_be_stopped() -> None:
+    shape = Shape(context=9000, vocabulary=9, eos=(0,), pad=5, cache_bytes=1)
+    engine = Engine(None, shape, ())  # type: ignore[arg-type]  # no model runs
+    lengths = [len(chunk) for chunk in engine._chunks([[1] * 1100], 1100)]
+    assert lengths == [512, 512, 76]
+
+
 def test_a_row_that_ends_with_the_token_that_pads_runs_alone() -> None:
     shape = Shape(context=9, vocabulary=9, eos=(0,), pad=5, cache_bytes=1)
     engine = Engine(None, shape, ())  # type: ignore[arg-type]  # no model runs
@@ -181,6 +191,22 @@ def test_a_new_seed_is_recorded_and_gives_its_text_again(model: LanguageModel) -
     assert model.complete(["x"], again)[0] == [one]
 
 
+def test_one_seed_draws_other_texts_with_another_number(model: LanguageModel) -> None:
+    first, again, other = (
+        [found[0] for found in model.complete(["x"] * 16, CHANCE, number=number)]
+        for number in (0, 0, 16)
+    )
+    assert first == again
+    assert {c.seed for c in other} == {7}
+    assert not {c.text for c in first if len(c.text) > 4} & {c.text for c in other}
+    assert model.complete(["x"] * 16, CHANCE) == [[c] for c in first]
+
+
+def test_batches_share_no_seed_with_those_of_other_seeds() -> None:
+    numbers = [(seed, n, run) for seed in range(20) for n in range(20) for run in range(20)]
+    assert len({batch_seed(*number) for number in numbers}) == len(numbers)
+
+
 def test_choices_of_each_prompt(model: LanguageModel) -> None:
     sampling = Sampling(max_tokens=12, temperature=2.0, seed=7, choices=20)
     found = texts(model, ["x", "The king"], sampling)
@@ -189,7 +215,10 @@ def test_choices_of_each_prompt(model: LanguageModel) -> None:
     assert texts(model, ["x", "The king"], sampling) == found
 
 
-@pytest.mark.parametrize("only", [{"top_k": 1}, {"top_p": 0.01}, {"top_k": 10**6, "top_p": 0.01}])
+@pytest.mark.parametrize(
+    "only",
+    [{"top_k": 1}, {"top_p": 0.01}, {"top_p": 0}, {"top_k": 10**6, "top_p": 0.01}],
+)
 def test_the_likeliest_tokens_alone_leave_nothing_to_chance(
     model: LanguageModel, only: dict[str, Any]
 ) -> None:
@@ -201,8 +230,7 @@ def test_tokens_are_drawn_as_likely_as_they_are(model: LanguageModel) -> None:
     drawn = Sampling(max_tokens=1, temperature=1.0, seed=3, choices=400)
     found = texts(model, ["x"], drawn)[0]
     (likeliest,) = texts(model, ["x"], Sampling(max_tokens=1))[0]
-    nats = model.score(["x" + likeliest]).nats - model.score(["x"]).nats
-    share = math.exp(-nats)
+    share = math.exp(-model.score([Prompt("x" + likeliest, has_start=True)]).nats)
     deviation = math.sqrt(share * (1 - share) / 400)
     assert found.count(likeliest) / 400 == pytest.approx(share, abs=4 * deviation)
 
@@ -217,10 +245,44 @@ def test_beams_find_likelier_texts(model: LanguageModel) -> None:
     assert nats[:3] == sorted(nats[:3])
 
 
+def test_beams_are_never_less_likely_than_the_likeliest_tokens(model: LanguageModel) -> None:
+    prompts = [
+        "Write a headline: hat", "en>zh: Where I the sea?\n", "Once upon a The", "It hat", *PROMPTS,
+    ]  # fmt: skip
+
+    def nats(prompt: str, text: str) -> float:
+        """Return those of a text and its end."""
+        end = Prompt(f"{prompt}{text}<|end|>", has_start=True)
+        return model.score([end]).nats - model.score([Prompt(prompt, has_start=True)]).nats
+
+    greedy = model.complete(prompts, Sampling(max_tokens=40))
+    beams = model.complete(prompts, Sampling(max_tokens=40, beams=4))
+    for prompt, (one,), (other,) in zip(prompts, greedy, beams, strict=True):
+        assert (one.finish, other.finish) == ("stop", "stop")
+        assert nats(prompt, other.text) <= nats(prompt, one.text) + 1e-3
+
+
+@pytest.mark.parametrize("stop", [(), ("never",)])
+def test_a_search_says_what_ended_and_what_was_cut(
+    model: LanguageModel, stop: tuple[str, ...]
+) -> None:
+    prompts = ["The king", "Once upon a time"]
+
+    def finishes(max_tokens: int) -> list[str]:
+        sampling = Sampling(max_tokens=max_tokens, beams=3, stop=stop)
+        return [found[0].finish for found in model.complete(prompts, sampling)]
+
+    assert finishes(24) == ["stop", "stop"]
+    n_tokens = [model.count(STORIES[prompt]) for prompt in prompts]
+    assert finishes(min(n_tokens) + 1) == ["length", "stop"]
+    assert finishes(2) == ["length", "length"]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"beams": 2, "temperature": 0.5}, "draws nothing"),
+        ({"schema": "{}", "stop": ("}",)}, "a schema with stop texts"),
         ({"beams": 2, "schema": "{}"}, "schema with beams"),
         ({"choices": 2}, "all the same"),
         ({"choices": 3, "beams": 2}, "2 beams give 2 at most"),

@@ -13,6 +13,7 @@ import pytest
 from language_kit import STORIES, TRANSLATIONS, examples
 
 import lmtool
+from lmtool._comparison import LEAST_TOKENS, PROMPTS, compare, compared_prompts
 from lmtool._hf_folders import find_model, staged
 from lmtool.bundles import load_language_bundle
 from lmtool.documents import Document
@@ -143,6 +144,38 @@ def test_gold_documents_are_measured_as_the_task_puts_them(
     options = replace(options, documents=[Document(text="no gold")])
     with pytest.raises(lmtool.DataError, match="no document has gold"):
         write_language_bundle(talker_folder, tmp_path / "none", options)
+
+
+@pytest.mark.parametrize("task", ["translate", "chat"])
+def test_answers_to_what_the_task_asks_are_compared(talker: Path, task: str) -> None:
+    model = load_language_model(talker)
+    gold = [
+        Document(
+            text=source,
+            fields={
+                "translation": {"text": target, "language": "zh"},
+                "messages": [
+                    {"role": "user", "content": source},
+                    {"role": "assistant", "content": target},
+                ],
+            },
+        )
+        for source, target in TRANSLATIONS.items()
+    ]
+    form = {"translate": "en>zh: {}\n", "chat": "<|user|>{}<|end|><|assistant|>"}[task]
+    assert compared_prompts(task, gold, model) == [*PROMPTS, *map(form.format, TRANSLATIONS)]
+    texts = [" ".join(prompt.split()) if task == "translate" else prompt for prompt in PROMPTS]
+    assert compared_prompts(task, [], model) == [*PROMPTS, *map(form.format, texts)]
+    assert len(compared_prompts(task, gold * 100, model)) == len(PROMPTS) + 3
+    assert compared_prompts("nonsense", gold, model) == list(PROMPTS)
+
+
+def test_too_few_tokens_prove_nothing(talker_folder: Path, talker: Path) -> None:
+    model = load_language_model(talker)
+    with pytest.raises(lmtool.UsageError, match=r"^\d tokens could be compared") as caught:
+        compare(talker_folder, model, ["The king lost his"], [])
+    assert "--text FILE" in caught.value.hint
+    assert compare(talker_folder, model, [], TEXTS) >= LEAST_TOKENS
 
 
 # ── what stops it ────────────────────────────────────────────────────────────────────────────

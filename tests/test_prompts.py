@@ -114,8 +114,9 @@ def test_a_model_without_a_template_says_so(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink()
     encoder = PromptEncoder(folder, [END])
     assert encoder.template == ""
-    with pytest.raises(lmtool.UsageError, match="no chat template"):
+    with pytest.raises(lmtool.UsageError, match="no chat template") as caught:
         encoder.chat_prompt(TALK)
+    assert caught.value.hint.endswith("lmtool generate without --chat")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,37 @@ def checked(document: dict[str, Any]) -> dict[str, Any]:
     """The document, after the project itself has read it and checked its spans."""
     document_from_record(json.loads(json.dumps(document)))
     return document
+
+
+SPY = """#!/bin/sh
+for word in "$@"; do echo "$word" >> "$SPY_LOG"; done
+"""
+
+
+def test_the_recipe_takes_relative_folders(tmp_path: Path) -> None:
+    """The commands run elsewhere, so what they are given must be absolute."""
+    tools = tmp_path / "tools"
+    for folder in ("tools", "corpora", "encoder"):
+        (tmp_path / folder).mkdir()
+    for name in ("python", "lmtool"):
+        (tools / name).write_text(SPY, "utf-8")
+        (tools / name).chmod(0o755)
+    sets = ("roles intent sentence_polarity topic inference phee litbank relations").split()
+    files = [*(f"{name}/dev.jsonl" for name in sets), "embed/gold.jsonl", "entities/a.dev.jsonl"]
+    for file in (tmp_path / "work" / "data" / name for name in files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(
+        ["bash", str(FOLDER / "make.sh"), "corpora", "encoder", "work"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path, "SPY_LOG": str(tmp_path / "log")},
+        check=True,
+    )
+    words = (tmp_path / "log").read_text("utf-8").splitlines()
+    for name in ("corpora", "encoder", "work"):
+        assert str(tmp_path / name) in {word.partition("/data/")[0] for word in words}
+        assert not [word for word in words if word.split("/")[0] == name]
 
 
 # ── shared ───────────────────────────────────────────────────────────────────────────────────

@@ -123,6 +123,47 @@ def test_the_default_of_max_tokens_shrinks_to_the_room_that_is_left(
     assert load_text_model(talker, windows=True)(text).coverage == Coverage(len(text), len(text), 2)
 
 
+def test_max_tokens_that_no_prompt_leaves_room_for_are_refused_at_once(talker: Path) -> None:
+    with pytest.raises(UsageError, match=f"max_tokens={CONTEXT}: the model's context holds"):
+        load_text_model(talker, max_tokens=CONTEXT)
+    assert texts(load_text_model(talker, max_tokens=CONTEXT - 8)("x"))
+
+
+def test_a_seed_draws_other_texts_for_each_chunk(
+    talker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lmtool.textmodels.CHUNK_PROMPTS", 16)
+    model = load_text_model(talker, max_tokens=12, temperature=2.0, seed=7)
+    found = [texts(document)[0] for document in model.pipe(["x"] * 32)]
+    assert found == [texts(document)[0] for document in model.pipe(["x"] * 32)]
+    assert not {text for text in found[:16] if len(text) > 4} & set(found[16:])
+
+
+def test_a_search_comes_in_one_piece(talker: Path) -> None:
+    model = load_text_model(talker, beams=3)
+    answer = model.stream("The king")
+    assert list(answer) == [STORIES["The king"]]
+    assert answer.document == model("The king")
+    stopped = model.stream("The king")
+    assert not stopped.stop()
+    assert stopped.completion is None
+
+
+def test_a_schema_goes_before_the_stop_texts_of_a_form(storyteller: TextModel) -> None:
+    sampling = Sampling(max_tokens=9, schema="{}")
+    assert TextModel(GenerateTask({"stop": ["hat"]}), storyteller.model, sampling=sampling)
+
+
+def test_a_text_that_the_template_leaves_out_is_not_read(talker: Path) -> None:
+    document = Document(text="A long text.", fields={"title": "The king"})
+    model = load_text_model(talker, template="{title}")
+    assert model(document).coverage == Coverage(12, 0, 1)
+    both = load_text_model(talker, template="{title}{ text }")
+    assert both(document).coverage == Coverage(12, 12, 1)
+    spelt = load_text_model(talker, template="{title}{{text}}")
+    assert spelt(document).coverage == Coverage(12, 0, 1)
+
+
 def test_windows_read_all_of_a_text(talker: Path) -> None:
     document = load_text_model(talker, windows=True)(LONG)
     assert document.coverage is not None

@@ -19,11 +19,12 @@ import training_kit as kit
 from cli_kit import Install
 
 from lmtool.errors import DataError, UsageError
+from lmtool.models import find_task
 from lmtool.plugins import registry
 from lmtool.training.checkpoint import load_checkpoint, load_state
 from lmtool.training.config import format_config, read_config
 from lmtool.training.inference import model_from_checkpoint
-from lmtool.training.run import prepare_run, train
+from lmtool.training.run import _check_form_keys, _check_layers, prepare_run, train
 
 TIMES = ("seconds", "tokens_per_second")
 EVERYTHING = {
@@ -214,6 +215,89 @@ def test_data_without_gold_are_refused(folder: Path, tmp_path: Path) -> None:
 def test_a_task_that_no_plugin_has_is_a_usage_error(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no plugin has a task 'unheard'"):
         prepare_run(kit.config(folder, task="unheard", out=str(tmp_path / "run")))
+
+
+def test_a_task_without_a_head_is_not_among_those_to_train() -> None:
+    with pytest.raises(UsageError) as caught:
+        find_task("unheard")
+    assert (
+        caught.value.hint == "tasks with a head are: embed, extract, roles, summarize, understand"
+    )
+    with pytest.raises(UsageError, match="'chat' is answered by a language model"):
+        find_task("chat")
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "layer", "there"),
+    [
+        ("extract", {"entities": ["PER"]}, "events", "entities"),
+        ("extract", {"events": ["a"], "arguments": ["b"]}, "arguments", "events"),
+        ("roles", {"roles": ["ARG0"]}, "roles", "frames"),
+        ("understand", {"mood": ["glad"]}, "topic", "labels, mood"),
+        ("embed", {}, "nosuch", "embedding"),
+    ],
+)
+def test_a_layer_that_the_data_has_not_is_refused(
+    task: str, labels: dict[str, list[str]], layer: str, there: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        _check_layers(find_task(task), labels, [layer])
+    assert caught.value.message == f"layers: the data has no gold for {layer!r}"
+    assert caught.value.hint == f"it has: {there}"
+    _check_layers(find_task(task), labels, there.split(", "))
+
+
+def test_layers_to_learn_are_checked_as_a_run_begins(folder: Path, tmp_path: Path) -> None:
+    config = kit.config(folder, task="extract", layers=["arguments"], out=str(tmp_path / "run"))
+    with pytest.raises(UsageError, match="layers: the data has no gold for 'arguments'"):
+        prepare_run(config)
+
+
+@pytest.mark.parametrize(
+    ("task", "form", "message", "hint"),
+    [
+        (
+            "roles",
+            {"widht": 64},
+            "roles reads no key 'widht'",
+            "the keys are: feedforward, layers, reach, width",
+        ),
+        (
+            "understand",
+            {"kindz": 1},
+            "understand reads no key 'kindz'",
+            "the keys are: kinds, none, pairs, ranges, temperatures, thresholds",
+        ),
+        (
+            "extract",
+            {"events": {"roels": {}}},
+            "extract reads no key 'events.roels'",
+            "the keys are: events.reach, events.roles",
+        ),
+        (
+            "extract",
+            {"events": 3},
+            "events is 3, no table",
+            "its keys are: events.roles, events.reach",
+        ),
+    ],
+)
+def test_a_key_of_the_form_that_a_task_does_not_read_is_refused(
+    task: str, form: dict[str, Any], message: str, hint: str
+) -> None:
+    kind = find_task(task)
+    with pytest.raises(UsageError) as caught:
+        _check_form_keys(kind, form, kind.form_keys)
+    assert caught.value.message == f"form: {message}"
+    assert caught.value.hint == hint
+
+
+def test_the_form_is_checked_as_a_run_begins(folder: Path, tmp_path: Path) -> None:
+    config = kit.config(folder, task="extract", form={"relatons": 3}, out=str(tmp_path / "run"))
+    with pytest.raises(UsageError, match="form: extract reads no key 'relatons'"):
+        prepare_run(config)
+    form = {"relations": {"bias": 0.5}, "events": {"reach": 1}}
+    prepare_run(kit.config(folder, task="extract", form=form, out=str(tmp_path / "run")))
 
 
 OBSERVER = """

@@ -63,6 +63,27 @@ def test_a_wrong_key_is_named_with_its_file(
     assert caught.value.message == message
 
 
+TABLE: dict[str, Any] = {"task": "extract", "data": ["a.jsonl"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weigth": 2}, "c.toml: tasks[1]: unknown key 'weigth'"),
+        ({"epochs": 2}, "c.toml: tasks[1]: unknown key 'epochs'"),
+        ({"weight": 0}, "c.toml: tasks[1].weight: 0.0 is out of range, it must be above 0"),
+        ({"weight": "2"}, "c.toml: tasks[1].weight: Expected `float`, got `str`"),
+        ({"data": []}, "c.toml: tasks[1].data: no files to train on"),
+        ({"task": ""}, "c.toml: tasks[1].task: no task to train"),
+    ],
+)
+def test_a_wrong_key_of_a_table_is_named_with_it(changes: dict[str, Any], message: str) -> None:
+    values = {"base": "b", "out": "o", "tasks": [TABLE, {**TABLE, **changes}]}
+    with pytest.raises(UsageError) as caught:
+        make_config(values, "c.toml")
+    assert caught.value.message == message
+
+
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(UsageError, match="missing required field `base`"):
         make_config({"task": "extract", "data": ["a"], "out": "o"})

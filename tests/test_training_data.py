@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from lmtool.documents import Document
+from lmtool.errors import DataError
 from lmtool.training.config import format_config, make_config
 from lmtool.training.data import Data, files_trained_on, read_data
 
@@ -43,6 +46,23 @@ def test_files_that_a_run_was_trained_on_are_known_by_their_contents(run: Path) 
     files = ["train/a.jsonl", "dev/c.jsonl", "copy.jsonl", "gone.jsonl"]
     assert trained_on(run, *files) == ["train/a.jsonl", "copy.jsonl"]
     assert trained_on(run, "train") == ["train/a.jsonl", "train/b.jsonl", "train/c.jsonl"]
+
+
+def test_an_error_is_named_with_the_first_document_that_brings_it(run: Path) -> None:
+    values = {"task": "extract", "base": "x", "out": "o", "data": [str(run.parent / "train")]}
+    data = read_data(make_config({**values, "dev_share": 0}))
+    documents = data.parts[0].train
+
+    def refuse(documents: Sequence[Document]) -> int:
+        if len(documents) > 1:
+            raise DataError(f"{len(documents)} documents", hint="take one")
+        return len(documents)
+
+    assert data.collect(refuse, documents[:1]) == 1
+    with pytest.raises(DataError) as caught:
+        data.collect(refuse, documents)
+    place = f"{run.parent / 'train' / 'b.jsonl'}:1"
+    assert (caught.value.message, caught.value.hint) == (f"{place}: 2 documents", "take one")
 
 
 def test_without_the_configuration_of_the_run_nothing_is_known(run: Path) -> None:

@@ -223,6 +223,8 @@ def test_little_data_is_gone_through_more_than_once(folder: Path, tmp_path: Path
         ({"tune": "head", "lr": 1e-4}, "lr: of no use with --tune head"),
         ({"tune": "head", "freeze": 2}, "freeze: of no use with --tune head"),
         ({"tune": "head", "dropout": 0.2}, "dropout: of no use with --tune head"),
+        ({"tune": "head", "lora_rank": 8}, "lora_rank: of no use with --tune head"),
+        ({"lora_rank": 8}, "lora_rank: of no use with --tune full"),
         ({"tune": "lora", "freeze": 2}, "freeze: of no use with --tune lora"),
         ({"tune": "tail"}, "tune: Invalid enum value 'tail'"),
     ],

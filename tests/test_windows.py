@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from lmtool import windows as windows_module
 from lmtool.errors import BundleError, UsageError
-from lmtool.windows import BLOCK_CHARACTERS, Encoding, TextEncoder, Window, sentence_ends
+from lmtool.windows import BLOCK_CHARACTERS, Encoding, TextEncoder, Window
 
 NEWS = (
     "Dr. Smith met Mr. Jones at 3.30 p.m. in St. Louis. They left. "
@@ -341,10 +341,12 @@ def test_long_words_are_not_kept() -> None:
     assert windows_module._shape.cache_info().currsize == 1
 
 
-def test_sentence_ends_cover_the_text() -> None:
-    assert sentence_ends("He came. He left.", "en") == [9, 17]
-    assert sentence_ends("", "en") == [0]
-    assert sentence_ends("no end", "en") == [6]
+def test_windows_end_with_sentences_behind_a_number_in_brackets(cased: Tokenizer) -> None:
+    text = "(4) " + "Two words. " * 400
+    windows = windows_of(cased, text, 64)
+    assert "".join(window.text for window in windows) == text
+    assert len(windows) > 10
+    assert all(window.text.endswith("words. ") for window in windows)
 
 
 @pytest.mark.parametrize("filler", ["word ", "word\n", "wörd. ", "日本", "x"])

@@ -77,8 +77,8 @@ def check(
     found = find_task(task)
     encoding = windows.Encoding(max_tokens=max_tokens or 128, language=language)
     encoder = windows.TextEncoder(_tokenizer(base), encoding)
-    train, bad = read_all(files, read)
-    dev_documents, dev_bad = read_all(dev or [], read)
+    train, bad = read_all(files, read, found.check_gold)
+    dev_documents, dev_bad = read_all(dev or [], read, found.check_gold)
     report = check_data(found.layers, encoder, train, dev_documents, bad + dev_bad)
     print(render_report(report))
     return PARTLY_FAILED if report.bad else 0

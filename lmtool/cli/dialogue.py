@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -16,10 +18,12 @@ from .task import RunFlags
 from .text import write_answer
 
 if TYPE_CHECKING:
+    from .._answers import Answer
     from ..textmodels import TextModel
 
 LAYER = "messages"
 BLOCK = '"""'
+NO_FOLDER = "there is no such folder"
 HELP = """\
 /system TEXT   tell the model what it is (without TEXT: nothing)
 /undo          take the last question and answer back
@@ -29,6 +33,8 @@ HELP = """\
 /quit          end (or Ctrl-D); Ctrl-C stops an answer
 \"\"\"            begins and ends a text of several lines; so does \\ at the end of a line
 //…            a text that begins with /"""
+
+FORM = 'a dialogue is {"messages": [{"role": "user", "content": "…"}, …]}'
 
 Messages = list[dict[str, Any]]
 
@@ -53,9 +59,31 @@ def talk(load: Callable[[], TextModel], flags: RunFlags, values: dict[str, Any])
     messages = read_dialogue(source) if source else []
     if target and target.exists() and (source is None or not target.samefile(source)):
         raise UsageError(f"--save {target}: exists", hint=f"go on with it by --load {target}")
+    if target and not target.parent.is_dir():
+        raise UsageError(f"--save {target}: {NO_FOLDER}", hint=f"mkdir -p {target.parent}")
     is_text = shape == "text"
-    dialogue = Dialogue(load(), messages, target, source, as_text=is_text, quiet=flags.quiet)
+    model = load()
+    messages = _begin(model, messages, values.get("system"))
+    dialogue = Dialogue(model, messages, target, source, as_text=is_text, quiet=flags.quiet)
     return dialogue.run()
+
+
+def _begin(model: TextModel, messages: Messages, told: str | None) -> Messages:
+    """Return the messages with the model's system text as one of them, which /system can change.
+
+    One that somebody is `told` takes the place of theirs.
+    """
+    system = getattr(model.options, "system", "")
+    if system:
+        model.options = dataclasses.replace(model.options, system="")
+    has_one = any(message["role"] == "system" for message in messages)
+    return messages if told is None and (has_one or not system) else with_system(messages, system)
+
+
+def with_system(messages: Messages, text: str) -> Messages:
+    """Return messages with this system text in the place of theirs, without one where it is ""."""
+    rest = [message for message in messages if message["role"] != "system"]
+    return [{"role": "system", "content": text}, *rest] if text else rest
 
 
 class Dialogue:
@@ -92,7 +120,7 @@ class Dialogue:
                         break
                 else:
                     self._answer(text[1:] if text.startswith("//") else text)
-            except (DataError, UsageError) as problem:
+            except LmtoolError as problem:
                 self.n_failed += 1
                 error(problem.message, problem.hint)
         return DataError.exit_code if self.n_failed and not self.is_live else 0
@@ -152,11 +180,12 @@ class Dialogue:
     # ── what is answered ─────────────────────────────────────────────────────────────────────
 
     def _answer(self, text: str) -> None:
-        """Answer a text; what was said until Ctrl-C counts as the answer."""
+        """Answer a text; what was said until Ctrl-C counts as the answer, if anything was."""
         asked: Messages = [*self.messages, {"role": "user", "content": text}]
-        answer = self.model.stream(Document(text=text, fields={LAYER: asked}))
-        self._say_left_out(answer.n_left_out)
+        answer: Answer | None = None
         try:
+            answer = self.model.stream(Document(text=text, fields={LAYER: asked}))
+            self._say_left_out(answer.n_left_out)
             if self.as_text:
                 write_answer(answer, quiet=self.quiet)
             else:
@@ -165,7 +194,9 @@ class Dialogue:
         except KeyboardInterrupt:
             if not self.is_live:
                 raise
-            answer.close()
+            if answer is None or not answer.stop():
+                note("(stopped before an answer; the question is taken back)")
+                return
             note("(stopped)")
         found = answer.document
         self.messages = found.fields[LAYER]
@@ -221,12 +252,11 @@ class Dialogue:
         self.messages = self.messages[: asked[-1]]
 
     def _set_system(self, text: str) -> None:
-        rest = [m for m in self.messages if m["role"] != "system"]
-        self.messages = [{"role": "system", "content": text}, *rest] if text else rest
+        self.messages = with_system(self.messages, text)
 
     def _let_go(self, goes_on: Path | None = None) -> None:
         """Leave the file that keeps the dialogue as it is, where another dialogue begins."""
-        if self.file is None or (goes_on is not None and self.file.samefile(goes_on)):
+        if self.file is None or (goes_on is not None and _is_same(self.file, goes_on)):
             return
         note(f"({self.file} is left as it is; /save FILE keeps what comes)")
         self.file = None
@@ -235,12 +265,16 @@ class Dialogue:
         path = _path("save", rest) if rest else self.file or self.source
         if path is None:
             raise UsageError("/save: no file", hint="/save FILE")
-        own = [file for file in (self.file, self.source) if file is not None and file.exists()]
-        if path.exists() and not any(path.samefile(file) for file in own):
+        own = [file for file in (self.file, self.source) if file is not None]
+        if path.exists() and not any(_is_same(path, file) for file in own):
             raise UsageError(f"{path} exists", hint="/load it to go on with it, or name another")
         write_dialogue(path, self.messages)
         self.file = path
         note(f"({path}: {_count(self.messages)}, and what comes)")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _count(messages: Messages) -> str:
@@ -261,18 +295,21 @@ def _path(command: str, text: str) -> Path:
 def read_dialogue(path: Path) -> Messages:
     """Return the messages of a file that holds one dialogue; UsageError where it does not."""
     from ..inputs import read_documents
+    from ..language import check_messages
 
     if not path.is_file():
         raise UsageError(f"{path}: no such file", hint="name one that --save or /save wrote")
-    found = list(read_documents([str(path)], "jsonl"))
-    layers = [record.layer(LAYER) for record in found if isinstance(record, Document)]
-    if len(found) != 1 or not layers or not isinstance(layers[0], list):
-        raise UsageError(
-            f"{path}: no dialogue of one record, but {len(found)}",
-            hint='a dialogue is {"messages": [{"role": "user", "content": "…"}, …]}',
-        )
-    messages: Messages = layers[0]
-    return messages
+    records = list(itertools.islice(read_documents([str(path)], "jsonl"), 2))
+    if len(records) != 1:
+        reason = "several records, where a dialogue is one" if records else "no record"
+        raise UsageError(f"{path}: {reason}", hint=FORM)
+    (record,) = records
+    if not isinstance(record, Document):
+        raise UsageError(record.message, record.hint)
+    try:
+        return check_messages(record.layer(LAYER))
+    except DataError as error:
+        raise UsageError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def write_dialogue(path: Path, messages: Messages) -> None:
@@ -282,5 +319,9 @@ def write_dialogue(path: Path, messages: Messages) -> None:
         temporary.write_bytes(encode_document(Document(text="", fields={LAYER: messages})))
         os.replace(temporary, path)
     except OSError as problem:
-        temporary.unlink(missing_ok=True)
-        raise LmtoolError(f"{path}: cannot be written: {problem.strerror}") from problem
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        reason = problem.strerror if path.parent.is_dir() else NO_FOLDER
+        raise LmtoolError(
+            f"{path}: cannot be written: {reason}", hint="/save FILE keeps it in another place"
+        ) from problem

@@ -118,7 +118,9 @@ def scores_text(report: Mapping[str, Any]) -> str:
     figures = {key: value for key, value in report.items() if isinstance(value, int | float)}
     head = ""
     if rows:
-        head = f"{figures.pop('documents'):,} documents\n\n" + table(("label", *COLUMNS), rows)
+        n_documents = figures.pop("documents")
+        head = f"{n_documents:,} document{'' if n_documents == 1 else 's'}\n\n"
+        head += table(("label", *COLUMNS), rows)
         in_rows = {f"{name}_f1" for name, row in report.items() if _is_row(row)}
         figures = {key: value for key, value in figures.items() if key not in in_rows}
         head += "\n\n" if figures else ""

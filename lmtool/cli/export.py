@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ..errors import UsageError
+from ..errors import BundleError, UsageError
 from .console import note
 from .gold import read_gold, read_sets
 from .imports import Block, check_name
@@ -139,28 +139,44 @@ def export(
         place = folder if len(infos) == 1 else folder / name
         for line in _scores(info.metrics):
             note(line)
-        note(f"{place}: a model for {info.task!r}; try lmtool {info.task} --model {place}")
+        note(f"{place}: a model for {info.task!r}{_next_step(place, info.task)}")
+
+
+def _next_step(place: Path, task: str) -> str:
+    """Return what runs the model, nothing where its backbone is missing: that is a warning."""
+    from ..bundles import load_encoder_bundle
+
+    try:
+        load_encoder_bundle(place, verify=False)
+    except BundleError as error:
+        log.warning("%s", error)
+        return ""
+    return f"; try lmtool {task} --model {place}"
 
 
 def _export_language(
     checkpoint: Path, folder: Path, name: str, tasks: tuple[str, ...], changes: dict[str, Any]
 ) -> None:
     """Export the checkpoint of a language model."""
-    from ..language_export import checkpoint_export, write_language_bundle
+    from ..language_export import check_tasks, checkpoint_export, write_language_bundle
     from .imports import report_export
 
     source, options = checkpoint_export(checkpoint, name, **changes)
     options = dataclasses.replace(options, tasks=tuple(dict.fromkeys((options.task, *tasks))))
+    check_tasks(options, source)
     report_export(write_language_bundle(source, folder, options), folder, str(folder))
 
 
 def _refuse_run(folder: Path) -> None:
-    """Raise UsageError for the folder of a run, which holds checkpoints and is none."""
+    """Raise UsageError for the folder of a run, which holds checkpoints and is none, or nothing."""
+    from ..training.checkpoint import find_checkpoint
     from ..training.language.checkpoint import is_language_checkpoint
 
     def is_checkpoint(path: Path) -> bool:
         return is_language_checkpoint(path) or (path / "checkpoint.json").is_file()
 
+    if not (find_checkpoint(folder).is_dir() or is_checkpoint(folder)):
+        raise UsageError(f"{folder}: no such folder", hint="give a checkpoint, such as RUN/best")
     inside = [folder / name for name in ("best", "last") if is_checkpoint(folder / name)]
     if inside and not is_checkpoint(folder):
         raise UsageError(f"{folder}: a run, no checkpoint", hint=f"give {inside[0]}")

@@ -71,7 +71,7 @@ def import_model(
     need("lmtool models import", EXPORT)
     from .._hf_folders import find_model
     from ..bundles import models_folder
-    from ..language_export import LanguageExport, write_language_bundle
+    from ..language_export import LanguageExport, check_tasks, write_language_bundle
 
     folder = Path(output) if output else models_folder() / (name or Path(model).resolve().name)
     source = find_model(model)
@@ -88,6 +88,7 @@ def import_model(
         data={"model": Path(model).name if Path(model).is_dir() else model},
         overwrite=overwrite,
     )
+    check_tasks(options, source)
     info = write_language_bundle(source, folder, options)
     report_export(info, folder, str(folder) if output else folder.name)
 

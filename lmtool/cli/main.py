@@ -1,7 +1,8 @@
 """The entry point: one place that runs a command and turns every error into an exit code.
 
-0 done · 1 the answer is no, or an internal error · 2 wrong use · 3 some records failed ·
-4 model missing or damaged · 5 plugin error · 130 interrupted · 141 the reader of stdout went away
+0 done · 1 the answer is no, or an internal error · 2 wrong use, or what the system refuses ·
+3 some records failed · 4 model missing or damaged · 5 plugin error · 130 interrupted ·
+141 the reader of stdout went away
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def report(problem: Exception) -> int:
     if isinstance(problem, OSError) and problem.strerror:
         where = f"{problem.filename}: " if problem.filename else ""
         error(f"{where}{problem.strerror}")
-        return 1
+        return 2
     described = f"{type(problem).__name__}: {problem}"
     if plugin := _plugin_at_fault(problem):
         error(f"plugin {plugin!r} failed: {described}", "--debug shows the traceback")

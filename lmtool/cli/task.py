@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -85,8 +85,12 @@ class RunFlags:
         str, typer.Option("--text-field", help="Field or column of the text.")
     ] = "text"
     whole_file: Annotated[
-        bool, typer.Option("--whole-file", help="Read a text file as one document.")
-    ] = False
+        bool | None,
+        typer.Option(
+            "--whole-file/--no-whole-file",
+            help="Read a text file as one document, or each of its lines (default: by the task).",
+        ),
+    ] = None
     encoding: Encoding = "utf-8"
     token_column: TokenColumn = None
     tag_column: TagColumn = None
@@ -155,6 +159,8 @@ def _names(parameter: inspect.Parameter) -> set[str]:
 
 def run_task(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) -> int:
     """Run a task's model over the inputs; return 3 where records failed, else 0."""
+    if flags.whole_file is None:
+        flags = replace(flags, whole_file=task.whole_files)
     return run_over(flags, lambda: load_model(task, flags, options))
 
 
@@ -164,7 +170,7 @@ def run_over(flags: RunFlags, load: Callable[[], Any]) -> int:
     writer = writer_of(flags)
     read = read_options(
         text_field=flags.text_field,
-        whole_file=flags.whole_file,
+        whole_file=bool(flags.whole_file),
         encoding=flags.encoding,
         token_column=flags.token_column,
         tag_column=flags.tag_column,
@@ -271,7 +277,7 @@ def summary(report: Progress, path: Path | None, errors: str | None = None) -> s
     where = f"{path}: " if path else ""
     if report.was_complete:
         failed = f" ({report.failed:,} failed)" if report.failed else ""
-        return f"{where}complete already, nothing to do{failed}"
+        return f"{where}complete already, nothing to do{failed}; the flags were not compared"
     resumed = f" ({report.resumed:,} of an earlier run)" if report.resumed else ""
     reasons = f" (the reasons are in {errors or f'{path}.errors.jsonl'})" if path or errors else ""
     failed = f", {report.failed:,} failed{reasons}" if report.failed else ""

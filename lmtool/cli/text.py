@@ -20,10 +20,13 @@ from .flags import command_function, given, options_from, parameters_of
 from .task import RunFlags, check_names, is_piped, output_path, run_over
 
 if TYPE_CHECKING:
-    from ..textmodels import Answer, TextModel
+    from .._answers import Answer
+    from ..textmodels import TextModel
 
 _UNUSED = ("batch_tokens", "token_column", "tag_column")
 """Flags of a run that do nothing here."""
+_DRAWING = ("seed", "top_p", "top_k")
+"""Options of Sampling that do nothing where the likeliest token is always taken."""
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
 
 
@@ -65,7 +68,7 @@ def _run(task: type[TextTask], values: dict[str, Any]) -> int:
     try:
         return run_over(flags, lambda: _seeded(load_text(task, flags, values), flags))
     except UsageError as error:
-        if task.command == "prompt" and (error.hint or "").endswith("with --text"):
+        if task.command == "prompt" and "--text" in error.hint:
             error.hint = "a prompt itself is given without --from"
         raise
 
@@ -89,7 +92,7 @@ def load_text(task: type[TextTask], flags: RunFlags, values: dict[str, Any]) -> 
         sampling["stop"] = tuple(map(_unescaped, values["stop"]))
     if values.get("schema") is not None:
         sampling["schema"] = _schema(values["schema"])
-    return load_text_model(
+    model = load_text_model(
         flags.model,
         task_name=task.name,
         device=flags.device or settings().device,
@@ -98,6 +101,10 @@ def load_text(task: type[TextTask], flags: RunFlags, values: dict[str, Any]) -> 
         **given(task.Options, values),
         **sampling,
     )
+    idle = [f"--{name.replace('_', '-')}" for name in _DRAWING if name in sampling]
+    if idle and not model.sampling.is_random and not flags.quiet:
+        note(f"(without --temperature nothing is drawn by chance: no {' and no '.join(idle)})")
+    return model
 
 
 def _seeded(model: TextModel, flags: RunFlags) -> TextModel:
@@ -110,15 +117,25 @@ def _seeded(model: TextModel, flags: RunFlags) -> TextModel:
         known = "" if path is None else begun_with(path).get("seed", "")
         seed = int(known) if known.isdecimal() else seed_of(model.sampling)
         model.sampling = dataclasses.replace(model.sampling, seed=seed)
+        if _is_view(flags) and not flags.quiet:  # a view does not show it
+            note(f"(drawn with --seed {seed})")
     return model
 
 
 def _schema(path: Path) -> str:
+    from .._engine import guidance
+
     try:
-        return path.read_text("utf-8-sig")
+        text = path.read_text("utf-8-sig")
+        guidance(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"--schema {path}: cannot be read: {reason}") from error
+        raise UsageError(
+            f"--schema {path}: cannot be read: {reason}", hint="name a file of a JSON schema"
+        ) from error
+    except UsageError as error:
+        raise UsageError(f"--schema {path}: {error.message}", hint=error.hint) from error
+    return text
 
 
 def _unescaped(text: str) -> str:
@@ -132,12 +149,18 @@ def _unescaped(text: str) -> str:
 def _is_streamed(flags: RunFlags, values: dict[str, Any]) -> bool:
     """Whether the answer is shown as it comes: for people, on stdout, and there is one."""
     is_one = all((values.get(name) or 1) == 1 for name in ("beams", "choices"))
-    is_view = flags.format == "text" or (flags.format is None and is_terminal(sys.stdout))
-    return is_one and is_view and output_path(flags) is None and not flags.resume
+    return is_one and _is_view(flags) and not flags.resume
+
+
+def _is_view(flags: RunFlags) -> bool:
+    """Whether texts for people go to stdout."""
+    is_text = flags.format == "text" or (flags.format is None and is_terminal(sys.stdout))
+    return is_text and output_path(flags) is None
 
 
 def _stream(model: TextModel, flags: RunFlags) -> int:
     """Print the answer to one prompt as it comes."""
+    model = _seeded(model, flags)
     if model.sampling.beams > 1 or model.sampling.choices > 1:  # the model's own defaults say so
         return run_over(flags, lambda: model)
     write_answer(model.stream(flags.text or ""), quiet=flags.quiet)
@@ -165,7 +188,8 @@ def write_answer(answer: Answer, *, quiet: bool = False) -> None:
     completion = answer.completion
     if completion is not None and completion.finish == "length" and not quiet:
         why = "the model's context is full" if answer.fills_context else "--max-tokens"
-        note(f"(cut at {completion.tokens} tokens: {why})")
+        n_tokens = f"{completion.tokens} token{'' if completion.tokens == 1 else 's'}"
+        note(f"(cut at {n_tokens}: {why})")
 
 
 def _shown(text: str) -> str:
@@ -226,7 +250,7 @@ def _prompt(
 
 
 def _dialogue(
-    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    words: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="--from FILES")] = None,
     sources: Annotated[
         list[str] | None,
         typer.Option(

@@ -35,7 +35,7 @@ FILES = ("data", "dev")
 DOC = "Train a model on documents that hold gold layers."
 EPILOG = (
     "Tasks of language models (generate, chat, translate) are tuned from a language model and have "
-    "settings of their own: lmtool train chat --help, docs/finetune.md. A run writes "
+    "settings and defaults of their own: lmtool train chat --help, docs/finetune.md. A run writes "
     "RUN/config.toml, which starts it again with --config, RUN/metrics.jsonl, RUN/best and "
     "RUN/last. A run that was stopped goes on with: lmtool train --resume -o RUN"
 )
@@ -60,8 +60,8 @@ class TrainCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
-        named = filter(None, map(_task, args)) if set(HELP_FLAGS) & set(args) else ()
-        for task in named:
+        named = map(_task, args) if set(HELP_FLAGS) & set(args) else ()
+        for task in (task for task in named if task is not None):
             own = typer.Typer(add_completion=False)
             kind = _kind(task)
             parameters = [
@@ -139,7 +139,10 @@ def config_of(values: Mapping[str, Any]) -> TrainConfig | FinetuneConfig:
         flags["labels"] = {layer: names.split(",") for layer, names in pairs}
     if values.get("option"):
         flags["options"] = options_of(values["option"])
-    example = "lmtool train extract --data train.jsonl --base ENCODER --out RUN, or --config"
+    task = _task(flags.get("task"))
+    base = "ENCODER" if _kind(task) is TrainConfig else "MODEL"
+    command = f"lmtool train {task.name if task else 'extract'} --data train.jsonl --base {base}"
+    example = f"{command} --out RUN, or --config"
     settings, where = above_file(flags, values, ("task", "data", "base", "out"), example)
     name = settings.get("task")
     kind = _kind(_task(name))

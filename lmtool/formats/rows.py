@@ -28,6 +28,8 @@ WRITTEN: Final = {
     "messages": ("role", "content"),
 }
 """Layers of what language models write: the keys of the label and of the text."""
+REWRITTEN: Final = {"redactions": "kind"}
+"""Layers of spans in a text that a task has rewritten, which is a row too: the key of the label."""
 
 
 def annotation_rows(document: Document) -> Iterator[Row]:
@@ -54,6 +56,8 @@ def annotation_rows(document: Document) -> Iterator[Row]:
             yield Row(key, "summary.part", None, part.start, part.end, part.text)
     for name in WRITTEN:
         yield from written_rows(document, name)
+    for name in REWRITTEN:
+        yield from _rewritten_rows(document, name)
     for name, spans in own_spans(document):
         for span in spans:
             start, end = span["start"], span["end"]
@@ -69,6 +73,19 @@ def written_rows(document: Document, name: str) -> Iterator[Row]:
         if isinstance(item, dict) and isinstance(item.get(text), str):
             found = item.get(label)
             yield Row(document.id, name, None if found is None else str(found), text=item[text])
+
+
+def _rewritten_rows(document: Document, name: str) -> Iterator[Row]:
+    """Yield the texts of a document that has a layer of REWRITTEN, and a row for each span."""
+    layer = document.layer(name)
+    if not isinstance(layer, list):
+        return
+    yield Row(document.id, "text", text=document.text)
+    if document.pair is not None:
+        yield Row(document.id, "pair", text=document.pair)
+    for span in layer:
+        start, end, label = span["start"], span["end"], str(span[REWRITTEN[name]])
+        yield Row(document.id, name, label, start, end, document.text[start:end])
 
 
 def _relation_row(key: str | int | None, relation: Relation, text_by_id: dict[str, str]) -> Row:

@@ -82,6 +82,6 @@ def _encode(document: Document) -> bytes:
         what = "is blank" if not text or text.isspace() else "holds a line end"
         raise DataError(
             f"the text {what}, so it cannot be a line of a text file",
-            hint="write JSON Lines instead: --format jsonl",
+            hint="write JSON Lines (--format jsonl), or the text as it is (--format raw)",
         )
     return text.encode() + b"\n"

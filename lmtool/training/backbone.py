@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .._hf_folders import BASES, base_name, find_base
+from .._hf_folders import BASES, base_name, find_base, is_pickled, way_to_safetensors
 from ..errors import BundleError, UsageError
 from ..signature import Port, Signature
 from ..windows import N_SHAPES
@@ -239,18 +239,19 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading(base: str) -> Iterator[None]:
-    """Keep transformers quiet, and turn what it raises into a BundleError that names the base."""
+def reading(base: str, kind: str = "AutoModel") -> Iterator[None]:
+    """Keep transformers quiet, and turn what it raises into a BundleError that names the base.
+
+    `kind` is the class of transformers that reads the weights whole.
+    """
     try:
         with quiet():
             yield
     except (OSError, ValueError, KeyError) as error:
-        is_local = Path(base).is_dir()
-        if any(Path(base).glob("*.bin")) if is_local else "safetensors" in str(error):
+        if is_pickled(base) if Path(base).is_dir() else "safetensors" in str(error):
             raise BundleError(
                 f"{base}: no safetensors; pickled weights can run code and are not read",
-                hint="choose a revision with model.safetensors or, where you trust the files, "
-                "convert them once: AutoModel.from_pretrained(BASE).save_pretrained(FOLDER)",
+                hint=way_to_safetensors(base, kind),
             ) from error
         raise BundleError(
             f"{base}: no model that transformers can load: {_first_line(error)}",

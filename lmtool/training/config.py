@@ -46,7 +46,12 @@ DevShare = Annotated[float, Opt("Share of the data to evaluate on when there is 
 LoraRank = Annotated[int, Opt("Rank of the additions of --tune lora", 1)]
 MaxSteps = Annotated[int, Opt("Stop after this many steps (0: after the epochs)", 0)]
 MinSteps = Annotated[
-    int, Opt("Steps at least: an epoch goes through little data more than once (see --epochs)", 0)
+    int,
+    Opt(
+        "Steps at least: an epoch goes through little data more than once "
+        "(default: 200, with --epochs: 0)",
+        0,
+    ),
 ]
 WeightDecay = Annotated[float, Opt("Weight decay; biases and norms have none", 0)]
 Clip = Annotated[float, Opt("Largest norm of the gradients (0: no limit)", 0)]
@@ -100,8 +105,8 @@ class TrainConfig:
     base: Annotated[
         str,
         Opt(
-            "Encoder, or for text tasks language model, to start from: a Hugging Face folder or "
-            "hub name, or a checkpoint; for --tune head also a model"
+            "Encoder to start from: a Hugging Face folder or hub name, or a checkpoint; for --tune "
+            "head also a model"
         ),
     ]
     out: Out
@@ -114,24 +119,26 @@ class TrainConfig:
     ] = "full"
     lora_rank: LoraRank = 16
 
-    epochs: Annotated[
-        int, Opt("Times to go through the data (head and lora: 10, text tasks: 3)", 1)
-    ] = 5
+    epochs: Annotated[int, Opt("Times to go through the data (head and lora: 10)", 1)] = 5
     max_steps: MaxSteps = 0
-    min_steps: MinSteps = 0
-    batch_tokens: Annotated[int, Opt("Tokens of a batch, with padding (text tasks: 4096)", 1)] = (
-        2048
-    )
+    min_steps: Annotated[
+        int,
+        Opt(
+            "Steps at least: an epoch goes through little data more than once "
+            "(default: 200, head: 400, with --epochs: 0)",
+            0,
+        ),
+    ] = 0
+    batch_tokens: Annotated[int, Opt("Tokens of a batch, with padding", 1)] = 2048
     accumulate: Annotated[int, Opt("Batches of a step", 1)] = 1
 
     optimizer: Annotated[
         Literal["adamw", "sgd", "adafactor"], Opt("Optimizer; sgd has momentum 0.9")
     ] = "adamw"
-    lr: Annotated[
-        float, Opt("Highest learning rate of the base (head: 0, lora: 5e-4, of text tasks 2e-4)", 0)
-    ] = 5e-5
+    lr: Annotated[float, Opt("Highest learning rate of the base (head: 0, lora: 5e-4)", 0)] = 5e-5
     head_lr: Annotated[
-        float, Opt("Highest learning rate of the head and of case shapes (head: 2e-3, lora: 1e-3)", 0)
+        float,
+        Opt("Highest learning rate of the head and of case shapes (head: 2e-3, lora: 1e-3)", 0),
     ] = 5e-4
     weight_decay: WeightDecay = 0.01
     warmup: Annotated[float, Opt("Share of the steps in which the rates rise", 0, 1)] = 0.1
@@ -185,22 +192,26 @@ class TrainConfig:
         check_ranges(self)
         for name, value in _FIXED.get(self.tune, {}).items():
             if getattr(self, name) != value:
+                other = "lora" if name == "lora_rank" else "full"
                 raise UsageError(
                     f"{name}: of no use with --tune {self.tune}",
-                    hint=f"leave it out, or choose --tune full; {_REASONS[self.tune]}",
+                    hint=f"leave it out, or choose --tune {other}; {_REASONS[self.tune]}",
                 )
         single = [f.name for f in dataclasses.fields(TaskConfig) if hasattr(self, f.name)]
         if self.tasks and (taken := [name for name in single if getattr(self, name)]):
             raise UsageError(
                 f"{taken[0]}: given beside [[tasks]]", hint=f"write {taken[0]} into each table"
             )
-        for entry in self.entries:
+        for number, entry in enumerate(self.entries):
+            at = f"{_table(number)}." if self.tasks else ""
             if not entry.task:
-                raise UsageError("task: no task to train", hint='task = "extract", for example')
+                raise UsageError(
+                    f"{at}task: no task to train", hint='task = "extract", for example'
+                )
             if not entry.data:
-                raise UsageError("data: no files to train on", hint="name at least one file")
+                raise UsageError(f"{at}data: no files to train on", hint="name at least one file")
             if not entry.weight > 0:
-                raise UsageError(f"weight: {entry.weight} is out of range, it must be above 0")
+                raise UsageError(f"{at}weight: {entry.weight} is out of range, it must be above 0")
 
     @property
     def entries(self) -> tuple[TaskConfig, ...]:
@@ -219,10 +230,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """What `make_config` fills in by what is tuned; `min_steps` where no epochs are given."""
 
 _FIXED: dict[str, dict[str, Any]] = {
-    "head": {"lr": 0.0, "freeze": None, "dropout": None},
+    "full": {"lora_rank": 16},
+    "head": {"lr": 0.0, "freeze": None, "dropout": None, "lora_rank": 16},
     "lora": {"freeze": None},
 }
 _REASONS = {
+    "full": "nothing is added to the weights",
     "head": "nothing of the encoder is trained",
     "lora": "all of the encoder's own weights stay as they are",
 }
@@ -258,12 +271,11 @@ def convert_config(
 ) -> C:
     """Return a configuration of a class from decoded TOML or flags, as `make_config` does."""
     prefix = f"{where}: " if where else ""
-    names = [f.name for f in dataclasses.fields(cls)]
-    for name in values:
-        if name not in names:
-            raise UsageError(
-                f"{prefix}unknown key {name!r}", hint=f"the keys are: {', '.join(names)}"
-            )
+    _check_keys(cls, values, prefix)
+    tables = values.get("tasks")
+    for number, table in enumerate(tables if isinstance(tables, list | tuple) else ()):
+        if isinstance(table, Mapping):
+            _check_keys(TaskConfig, table, f"{prefix}{_table(number)}: ")
     try:
         return msgspec.convert({**defaults, **values}, cls)
     except msgspec.ValidationError as error:
@@ -272,6 +284,21 @@ def convert_config(
         raise UsageError(f"{prefix}{key}: {text}" if key else f"{prefix}{text}") from None
     except UsageError as error:
         raise UsageError(f"{prefix}{error.message}", error.hint) from None
+
+
+def _check_keys(cls: type[Any], values: Mapping[str, Any], prefix: str) -> None:
+    """Raise UsageError for a key that is no field of a configuration."""
+    names = [f.name for f in dataclasses.fields(cls)]
+    for name in values:
+        if name not in names:
+            raise UsageError(
+                f"{prefix}unknown key {name!r}", hint=f"the keys are: {', '.join(names)}"
+            )
+
+
+def _table(number: int) -> str:
+    """Return what errors call a table of `tasks`, counted from 0, as msgspec does."""
+    return f"tasks[{number}]"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

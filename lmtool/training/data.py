@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -18,6 +19,8 @@ from ..errors import DataError, UsageError
 from ..inputs import Check, FileSource, expand_inputs, read_input
 from ..sources import BadRecord, ReadOptions
 from .config import CONFIG_FILE, TaskConfig, read_config
+
+T = TypeVar("T")
 
 
 class DataSettings(Protocol):
@@ -53,6 +56,8 @@ class Data:
     bad: list[BadRecord]
     hashes: dict[str, str]
     """sha256 by file name."""
+    places: dict[int, str]
+    """Where each document stands, "file:line", by its id()."""
 
     def refuse_bad(self) -> None:
         """Raise DataError when a record could not be read."""
@@ -63,6 +68,31 @@ class Data:
                 f"{first.message}{more}",
                 hint=first.hint or "mend the records; lmtool data check lists them",
             )
+
+    def collect(self, work: Callable[[Sequence[Document]], T], documents: Sequence[Document]) -> T:
+        """Return what `work` makes of documents.
+
+        Where that is a DataError, it is raised with the place of the first document that brings
+        one, looked for by halving.
+        """
+        try:
+            return work(documents)
+        except DataError:
+            if not documents:
+                raise
+
+        def error_of(n_documents: int) -> DataError | None:
+            try:
+                work(documents[:n_documents])
+            except DataError as error:
+                return error
+            return None
+
+        n = bisect_left(range(len(documents)), True, key=lambda n: error_of(n + 1) is not None)
+        error = error_of(n + 1)
+        assert error is not None
+        place = self.places[id(documents[n])]
+        raise DataError(f"{place}: {error.message}", error.hint)
 
 
 def read_data(config: DataSettings, check: Check | None = None) -> Data:
@@ -75,14 +105,15 @@ def read_data(config: DataSettings, check: Check | None = None) -> Data:
         raise UsageError("training data cannot come from stdin", hint="write it to a file")
     bad: list[BadRecord] = []
     paths: list[Path] = []
+    places: dict[int, str] = {}
     parts = []
     for entry in config.entries:
-        train = list(_read(entry.data, bad, paths, check))
-        dev = list(_read(entry.dev, bad, paths, check))
+        train = list(_read(entry.data, bad, paths, places, check))
+        dev = list(_read(entry.dev, bad, paths, places, check))
         if not entry.dev:
             train, dev = split(train, config.dev_share, config.seed)
         parts.append(TaskData(entry, train, dev))
-    return Data(parts, bad, _hashes(paths))
+    return Data(parts, bad, _hashes(paths), places)
 
 
 def split(
@@ -140,12 +171,18 @@ def _paths(files: Sequence[str]) -> list[Path]:
 
 
 def _read(
-    files: Sequence[str], bad: list[BadRecord], paths: list[Path], check: Check | None
+    files: Sequence[str],
+    bad: list[BadRecord],
+    paths: list[Path],
+    places: dict[int, str],
+    check: Check | None,
 ) -> Iterator[Document]:
-    """Yield the documents of the files; add bad records and the files' paths to the lists."""
+    """Yield the documents of the files; keep bad records, paths and the documents' places."""
     for item in expand_inputs(files):
         for record in read_input(item, ReadOptions(), check):
             if isinstance(record, Document):
+                line = item.reader.line
+                places[id(record)] = f"{item.source.name}:{line}" if line else item.source.name
                 yield record
             else:
                 bad.append(record)

@@ -188,5 +188,5 @@ class Meter:
         if not math.isfinite(self.loss):
             raise UsageError(
                 f"the loss is {self.loss} at step {self._learner.progress.step}",
-                hint="choose a smaller --lr and --head-lr, or --precision no",
+                hint="choose smaller learning rates, or --precision no",
             )

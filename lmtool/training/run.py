@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from ..documents import Document
 from ..errors import DataError, UsageError
-from ..evaluation import evaluate
+from ..evaluation import evaluate, scoring_task
 from ..models import Model, find_task
 from ..tasks import EncoderTask, make_options
 from ..windows import Window
@@ -33,7 +33,7 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .config import TrainConfig, absolute
-from .data import Data, read_data
+from .data import Data, TaskData, read_data
 from .folder import RunFolder, check_folder
 from .frozen import FrozenBackbone, States, frozen_backbone, onnx_folder
 from .inference import model_from_checkpoint
@@ -68,7 +68,7 @@ def prepare_run(
     is_resumed = check_folder(config, resume=resume, record=RECORD_FILE)
     if not is_resumed and (config.tune != "head" or onnx_folder(config.base) is None):
         check_base(config.base, "masked")
-    data = read_data(config)
+    data = read_data(config, lambda document: _check_gold(tasks.values(), document))
     data.refuse_bad()
     if is_resumed:
         checkpoint = load_checkpoint(Path(config.out) / "last", task=task)
@@ -84,7 +84,9 @@ def prepare_run(
         checkpoint = _new_checkpoint(config, tasks, data)
     sources = []
     for part in data.parts:
-        instance = _learning(checkpoint.heads[part.entry.head].task, part.entry.layers)
+        head = checkpoint.heads[part.entry.head]
+        _check_pairs(head.task, part, data)
+        instance = _learning(head.task, part.entry.layers)
         documents = _with_gold(part.train, instance)
         sources.append(Source(instance, documents, part.entry.head, part.entry.weight))
     examples = Examples(
@@ -130,7 +132,7 @@ class Run:
             parts = [part for part in data.parts if part.entry.head == name]
             train, dev = ([d for p in parts for d in getattr(p, k)] for k in ("train", "dev"))
             self.reports[name] = check_data(head.task.layers, checkpoint.encoder, train, dev)
-            if gold := [document for document in dev if head.task.has_gold(document)]:
+            if gold := list(filter(scoring_task(self._models[name]).has_gold, dev)):
                 self._dev[name] = gold
         self.n_steps = count_steps(self._learner, examples)
         self._folder = RunFolder(
@@ -187,6 +189,26 @@ class Run:
 
     def _save(self, folder: Path, info: CheckpointInfo, state: State | None) -> None:
         save_checkpoint(folder, dataclasses.replace(self._checkpoint, info=info), state)
+
+
+def _check_gold(tasks: Iterable[type[EncoderTask]], document: Document) -> None:
+    """Raise DataError for a document that one of the tasks cannot learn from."""
+    for task in tasks:
+        task.check_gold(document)
+
+
+def _check_pairs(task: EncoderTask, part: TaskData, data: Data) -> None:
+    """Raise DataError for the first document without a pair of a task that compares two texts."""
+    if not task.reads_pairs:
+        return
+    for document in (*part.train, *part.dev):
+        if document.pair is None and task.has_gold(document):
+            raise DataError(
+                f"{data.places[id(document)]}: no field 'pair', and {part.entry.head!r} compares "
+                "two texts, as others of its documents have one",
+                hint='write each record as {"text": "…", "pair": "…"}; texts alone are learnt by '
+                "a head of their own, as [[tasks]] with a name",
+            )
 
 
 def _learning(task: EncoderTask, layers: Sequence[str]) -> EncoderTask:
@@ -285,7 +307,7 @@ def _new_task(
     labels: dict[str, list[str]] = {}
     options: dict[str, Any] = {}
     for part in parts:
-        found = part.entry.labels or task.collect_labels(part.train)
+        found = part.entry.labels or data.collect(task.collect_labels, part.train)
         every |= found
         if part.entry.layers:
             found = task.labels_of(found, part.entry.layers)
@@ -298,21 +320,47 @@ def _new_task(
         key: names if any(p.entry.labels for p in parts) else sorted(names)
         for key, names in labels.items()
     }
-    form = task.collect_form(documents) | {k: v for p in parts for k, v in p.entry.form.items()}
+    collected = data.collect(task.collect_form, documents)
+    given = {key: value for part in parts for key, value in part.entry.form.items()}
+    _check_form_keys(task, given, (*task.form_keys, *collected))
+    form = collected | given
     make_options(task.Options, options)
     _with_gold(documents, task(every, form))
     _check_layers(task, every, [layer for part in parts for layer in part.entry.layers])
     instance = task(labels, form)
     _with_gold(documents, instance)
+    instance.check_form(given)
     return instance, options
+
+
+def _check_form_keys(
+    task: type[EncoderTask], form: Mapping[str, Any], known: Sequence[str], table: str = ""
+) -> None:
+    """Raise UsageError for a key of a form that the task does not read; `known` are all it does."""
+    for key, value in form.items():
+        path = f"{table}{key}"
+        inside = [name for name in known if name.startswith(f"{path}.")]
+        if inside and not isinstance(value, Mapping):
+            raise UsageError(
+                f"form: {path} is {value!r}, no table", hint=f"its keys are: {', '.join(inside)}"
+            )
+        if inside:
+            _check_form_keys(task, value, inside, f"{path}.")
+        elif path not in known:
+            raise UsageError(
+                f"form: {task.name} reads no key {path!r}",
+                hint=f"the keys are: {', '.join(sorted(set(known))) or 'none'}",
+            )
 
 
 def _check_layers(
     task: type[EncoderTask], labels: dict[str, list[str]], layers: Sequence[str]
 ) -> None:
     """Raise UsageError for a layer to learn that the gold, which has these labels, has not."""
+    names = dict.fromkeys((*task.layers, *labels))
+    there = [name for name in names if task.labels_of(labels, [name])] if labels else task.layers
     for layer in layers:
-        if labels and not task.labels_of(labels, [layer]):
+        if layer not in there:
             raise UsageError(
-                f"layers: the data has no gold for {layer!r}", hint=f"it has: {', '.join(labels)}"
+                f"layers: the data has no gold for {layer!r}", hint=f"it has: {', '.join(there)}"
             )

@@ -11,6 +11,7 @@ from .blocks import Bar as Bar
 from .blocks import Block as Block
 from .blocks import Card as Card
 from .blocks import Classes as Classes
+from .blocks import Extract as Extract
 from .blocks import Frame as Frame
 from .blocks import Link as Link
 from .blocks import Links as Links

@@ -109,17 +109,28 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Extract:
+    """Sentences taken from the text: (sentence, where it stands) of each."""
+
+    title: str
+    sentences: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Turns:
     """A dialogue: (who, what) of each message."""
 
     turns: tuple[tuple[str, str], ...]
 
 
-Block = Passage | Links | Card | Classes | Note | Turns
+Block = Passage | Links | Card | Classes | Note | Extract | Turns
 
 
 def view(document: Document) -> list[Block]:
-    """Return what there is to see of a document: the text with its marks, then the rest."""
+    """Return what there is to see of a document: the text with its marks, then the rest.
+
+    A text without marks is left out where there is a summary, which is read in its place.
+    """
     shown = [make(document) for name, make in VIEWS.items() if document.layer(name) is not None]
     blocks = [block for made in shown for block in made] + list(_view_own(document))
     passages = [block for block in blocks if isinstance(block, Passage)]
@@ -128,7 +139,9 @@ def view(document: Document) -> list[Block]:
         return blocks
     about_text = [Note("pair", document.pair)] if document.pair is not None else []
     others = [block for block in blocks if not isinstance(block, Passage)]
-    return [*(passages or [Passage(document.text)]), *about_text, *others]
+    if not passages and document.summary is None:
+        passages = [Passage(document.text)]
+    return [*passages, *about_text, *others]
 
 
 def one_line(text: str) -> str:
@@ -227,14 +240,33 @@ def _view_labels(document: Document) -> Sequence[Block]:
 
 
 def _view_summary(document: Document) -> list[Block]:
+    """Return the sentences of a summary with their places, or what a model wrote, and its parts."""
     summary = document.summary
     if summary is None:
         return []
+    if summary.sentences:
+        found = [
+            (one_line(document.text[start:end]), _place(document, start, end))
+            for start, end in summary.sentences
+        ]
+        return [Extract("summary", tuple(found))]
     blocks: list[Block] = [Note(_cut("summary", summary.finish), summary.text)]
     for part in summary.parts:
         title = f"characters {part.start:,} to {part.end:,}"
         blocks.append(Note(_cut(title, part.finish), part.text))
     return blocks
+
+
+def _place(document: Document, start: int, end: int) -> str:
+    """Return where characters stand: of which text, where it has a name, or of several one."""
+    name, origin = "" if document.id is None else f"{document.id}, ", 0
+    several = document.fields.get("documents")
+    for one in several if isinstance(several, list) else ():
+        match one:
+            case {"source": str(source), "start": int(first), "end": int(last)}:
+                if first <= start and end <= last:
+                    name, origin = f"{one.get('id', source)}, ", first
+    return f"{name}characters {start - origin:,} to {end - origin:,}"
 
 
 def _cut(title: str, finish: object) -> str:

@@ -12,7 +12,20 @@ from typing import Final
 from ..documents import Document
 from ..sources import Writer
 from .arcs import arcs
-from .blocks import Bar, Block, Card, Classes, Frame, Links, Mark, Note, Passage, Turns, view
+from .blocks import (
+    Bar,
+    Block,
+    Card,
+    Classes,
+    Extract,
+    Frame,
+    Links,
+    Mark,
+    Note,
+    Passage,
+    Turns,
+    view,
+)
 from .marked import clean, colour_number, cut, sentence_ranges
 from .roles import describe
 from .style import N_COLOURS, style_sheet
@@ -83,6 +96,11 @@ def _block(block: Block) -> Iterator[str]:
         case Note():
             yield f"<h3>{_text(block.title.capitalize())}</h3>"
             yield f'<p class="text" dir="auto" lang="">{_text(block.text)}</p>'
+        case Extract():
+            yield f"<h3>{_text(block.title.capitalize())}</h3>"
+            for sentence, place in block.sentences:
+                yield f'<p class="text" dir="auto" lang="">{_text(sentence)} '
+                yield f'<span class="score">({_text(place)})</span></p>'
         case Turns():
             for who, text in block.turns:
                 yield f'<div class="turn"><h3>{_text(who)}</h3>'

@@ -11,7 +11,20 @@ from typing import Final
 
 from ..documents import Document
 from ..sources import Writer
-from .blocks import Bar, Block, Card, Classes, Frame, Links, Note, Passage, Turns, one_line, view
+from .blocks import (
+    Bar,
+    Block,
+    Card,
+    Classes,
+    Extract,
+    Frame,
+    Links,
+    Note,
+    Passage,
+    Turns,
+    one_line,
+    view,
+)
 from .drawing import PREDICATE, Cell, Styled, frame_rows, wrap
 from .marked import cells, char_cells, clean, colour_number, cut, sentence_ranges
 from .roles import describe
@@ -71,6 +84,11 @@ def _pieces(block: Block, colour: bool) -> Iterator[Styled]:
         case Note():
             yield f"{clean(block.title)}: ", "bold"
             yield clean(block.text), ""
+        case Extract():
+            yield f"{clean(block.title)}:", "bold"
+            for text, place in block.sentences:
+                yield f"\n{clean(text)}", ""
+                yield f" ({clean(place)})", "dim"
         case Turns():
             for number, (who, text) in enumerate(block.turns):
                 yield ("\n" if number else "") + f"{clean(who)}: ", "bold"

@@ -50,6 +50,10 @@ class ExtractTask(lmtool.EncoderTask):
     layers: ClassVar[tuple[str, ...]] = ("entities", "relations", "events")
     main_metric: ClassVar[str] = "micro_f1"
     Options: ClassVar[type[Any]] = ExtractOptions
+    form_keys: ClassVar[tuple[str, ...]] = (
+        "relations.types", "relations.pairs", "relations.exclusive", "relations.groups",
+        "relations.bias", "events.roles", "events.reach",
+    )  # fmt: skip
 
     @classmethod
     def collect_labels(cls, documents: Sequence[lmtool.Document]) -> dict[str, list[str]]:
@@ -67,9 +71,31 @@ class ExtractTask(lmtool.EncoderTask):
         return {key: names for key, names in labels.items() if names} or {"entities": []}
 
     @classmethod
+    def check_gold(cls, document: lmtool.Document) -> None:
+        """Refuse relations and arguments that name an entity which the document has not."""
+        ids = {entity.id for entity in document.entities or ()}
+        named = [
+            (f"relations[{number}].{side}", getattr(relation, side))
+            for number, relation in enumerate(document.relations or ())
+            for side in ("head", "tail")
+        ]
+        named += [
+            (f"events[{number}].arguments[{place}].entity", argument.entity)
+            for number, event in enumerate(document.events or ())
+            for place, argument in enumerate(event.arguments)
+            if argument.entity is not None and argument.start is None
+        ]
+        for where, name in named:
+            if name not in ids:
+                raise lmtool.DataError(
+                    f"{where}: no entity of the document has the id {name!r}",
+                    hint='give each entity the id that is named, as {"id": "e1", "start": 0, …}',
+                )
+
+    @classmethod
     def labels_of(cls, labels: dict[str, list[str]], layers: Sequence[str]) -> dict[str, list[str]]:
         """Return the labels that belong to these layers; the roles of arguments are of events."""
-        keys = {*layers, *(["arguments"] if "events" in layers else [])}
+        keys = {*layers} & {*cls.layers} | ({"arguments"} if "events" in layers else set())
         return {key: names for key, names in labels.items() if key in keys}
 
     @property
@@ -80,6 +106,11 @@ class ExtractTask(lmtool.EncoderTask):
     def limit(self, options: ExtractOptions, parts: Sequence[str]) -> ExtractOptions:
         """Return options for these layers alone."""
         return replace(options, only=tuple(parts))
+
+    def narrowed(self, options: ExtractOptions) -> ExtractTask:
+        """Return the task of the layers that are asked for."""
+        labels = self.labels_of(self.labels, options.only) if options.only else self.labels
+        return type(self)(labels, self.form)
 
     def has_gold(self, document: lmtool.Document) -> bool:
         """Whether a document has a layer that this model has labels for."""

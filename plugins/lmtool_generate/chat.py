@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from lmtool.language import Completion, Message
 
 LAYER = "messages"
-ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,27 +108,9 @@ def messages_of(document: lmtool.Document) -> list[Message]:
     layer = document.layer(LAYER)
     if layer is None:
         return [{"role": "user", "content": document.text}] if document.text.strip() else []
-    if wrong := _wrong_with(layer):
-        raise lmtool.DataError(
-            f"messages is no list of messages: {wrong}",
-            hint='write "messages": [{"role": "user", "content": "…"}]; the roles are '
-            f"{', '.join(ROLES)}",
-        )
-    return [{"role": item["role"], "content": item["content"]} for item in layer]
+    from lmtool.language import check_messages
 
-
-def _wrong_with(layer: Any) -> str:
-    """Return what keeps a layer from being a list of messages, "" for nothing."""
-    if not isinstance(layer, list):
-        return f"it is {layer!r:.40}"
-    for number, item in enumerate(layer, 1):
-        if not isinstance(item, dict):
-            return f"number {number} is {item!r:.40}"
-        if item.get("role") not in ROLES:
-            return f"number {number} has the role {item.get('role')!r:.40}"
-        if not isinstance(item.get("content"), str):
-            return f"number {number} has no text as its content"
-    return ""
+    return [{"role": item["role"], "content": item["content"]} for item in check_messages(layer)]
 
 
 def _with_system(messages: list[Message], system: str) -> list[Message]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import lmtool
 
-from .templates import READY, record_of, render, template_of
+from .templates import READY, fields_of, record_of, render, template_of
 
 if TYPE_CHECKING:
     from lmtool.language import Completion, Message
@@ -53,6 +53,7 @@ class GenerateTask(lmtool.TextTask):
     Options: ClassVar[type[Any]] = GenerateOptions
     command: ClassVar[Literal["files", "prompt", "dialogue"]] = "prompt"
     takes_choices: ClassVar[bool] = True
+    form_keys: ClassVar[tuple[str, ...]] = ("prompt",)
 
     @classmethod
     def collect_form(cls, documents: Sequence[lmtool.Document]) -> dict[str, Any]:
@@ -86,6 +87,11 @@ class GenerateTask(lmtool.TextTask):
         if options.system:
             system.append({"role": "system", "content": options.system})
         return [*system, {"role": "user", "content": text}]
+
+    def n_read(self, document: lmtool.Document, options: GenerateOptions) -> int:
+        """Return the characters of the text, none where the template leaves it out."""
+        shows = not options.template or "text" in fields_of(template_of(options.template))
+        return self.n_characters(document) if shows else 0
 
     def _asks_by_chat(self, options: GenerateOptions) -> bool:
         return self.form.get("chat", False) if options.chat is None else options.chat

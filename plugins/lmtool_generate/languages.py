@@ -21,8 +21,19 @@ NAMES: Final = {
 }  # fmt: skip
 """The English name by ISO 639 code."""
 
+_CODES: Final = {name.lower(): code for code, name in NAMES.items()}
+
 SPACELESS: Final = frozenset(("ja", "lo", "km", "my", "th", "yue", "zh"))
 """Languages that write no space between sentences, or words."""
+
+
+def code_of(language: str) -> str:
+    """Return the code of a language given by its code or English name, in any case.
+
+    Any other stays as it is.
+    """
+    lower = language.lower()
+    return lower if lower in NAMES else _CODES.get(lower, language)
 
 
 def name_of(language: str) -> str:

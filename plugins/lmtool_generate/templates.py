@@ -42,6 +42,12 @@ def template_of(name_or_text: str) -> str:
     return name_or_text
 
 
+def fields_of(template: str) -> frozenset[str]:
+    """Return the fields that a template names."""
+    found = (match[1] for match in _PIECES.finditer(template))
+    return frozenset(name.strip() for name in found if name)
+
+
 def render(template: str, record: Mapping[str, Any]) -> str:
     """Return a template with the fields of a record; DataError for a field that it does not have.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import lmtool
 
-from .languages import SPACELESS, name_of
+from .languages import SPACELESS, code_of, name_of
 
 if TYPE_CHECKING:
     from lmtool.language import Completion, Message
@@ -53,6 +53,7 @@ class TranslateTask(lmtool.TextTask):
     layers: ClassVar[tuple[str, ...]] = (LAYER,)
     main_metric: ClassVar[str] = "chrf"
     Options: ClassVar[type[Any]] = TranslateOptions
+    form_keys: ClassVar[tuple[str, ...]] = ("from", "to", "pairs", "prompt", "unit")
     growth: ClassVar[float] = 2.0
 
     @classmethod
@@ -99,7 +100,7 @@ class TranslateTask(lmtool.TextTask):
         said = document.fields.get("language")
         source = options.source or (said if isinstance(said, str) else "")
         if not self.languages:
-            return source, options.target
+            return code_of(source), code_of(options.target)
         try:
             return self._pair(source, options.target)
         except lmtool.UsageError as error:
@@ -110,7 +111,8 @@ class TranslateTask(lmtool.TextTask):
         able = [
             pair
             for pair in self.languages
-            if (not source or pair[0] in ("", source)) and target in ("", pair[1])
+            if (not source or code_of(pair[0]) in ("", code_of(source)))
+            and code_of(target) in ("", code_of(pair[1]))
         ]
         if not able:
             raise lmtool.UsageError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ import lmtool
 
 if TYPE_CHECKING:
     from .recalling import Found
-    from .remembering import Embedder, Report
+    from .remembering import Embedder
     from .store import Store
 
 VARIABLE = "LMTOOL_MEMORY"
@@ -48,7 +48,7 @@ def memory_path(path: Path | None) -> Path:
 
 
 @contextlib.contextmanager
-def opened(path: Path | None, *, create: bool = False) -> Iterator[Store]:
+def opened(path: Path | None, *, create: bool = False, is_written: bool = True) -> Iterator[Store]:
     """Open a memory; an error of the database is a DataError that names it."""
     import sqlite3
 
@@ -56,7 +56,7 @@ def opened(path: Path | None, *, create: bool = False) -> Iterator[Store]:
 
     where = memory_path(path)
     try:
-        store = Store(where, create=create)
+        store = Store(where, create=create, is_written=is_written)
         try:
             yield store
         finally:
@@ -72,7 +72,12 @@ def remember(
     ] = None,
     memory: MemoryPath = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Name or folder of a model of embed.")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Name or folder of a model of embed; another than before computes all again.",
+        ),
     ] = None,
     input_format: Annotated[str | None, typer.Option(help="Format of the files.")] = None,
     text_field: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
@@ -97,37 +102,58 @@ def remember(
     A file that is remembered already is read again only where it has changed, and only its new
     passages are computed. What is stored stays stored, whenever the command is stopped.
     """
-    if list_ and not files:
-        with opened(memory) as store:
+    if list_ and files:
+        raise lmtool.UsageError(
+            "--list with FILES: it prints what is remembered, and remembers nothing",
+            hint="leave one of them away",
+        )
+    if list_:
+        with opened(memory, is_written=False) as store:
             for _, name, n_passages in store.sources():
                 print(f"{n_passages}\t{name}")
         return 0
-    if not files:
+    if not files and model is None:
         raise lmtool.UsageError("nothing to remember", hint="lmtool remember notes/ report.txt")
     if key is not None and not redact:
         raise lmtool.UsageError("--key without --redact", hint="say --redact too")
     from . import remembering
     from .masking import Masking
+    from .showing import counted
 
     masking = Masking(key, device) if redact else None
     stdin = sys.stdin.buffer if sys.stdin is not None else None
     options = lmtool.ReadOptions(text_field=text_field, whole_file=True, encoding=encoding)
-    inputs = list(remembering.inputs_of(files, input_format, stdin))  # before anything is made
-    with opened(memory, create=True) as store:
-        if model is not None and store.model:
-            remembering.embedder_of(store, model, device)  # says so where it is another
-        load = functools.partial(remembering.embedder_of, store, model, device)
+    is_new = not memory_path(memory).exists()
+    inputs = list(remembering.inputs_of(files or (), input_format, stdin))
+    told = remembering.Embedder(model, device) if model is not None or is_new else None
+    with opened(memory, create=bool(files)) as store:  # after all that may be wrong before
         is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        show = _progress if is_shown else lambda number: None
+        if told is not None:
+            is_other = store.model not in ("", told.name)
+            n_renewed = remembering.renew(store, told, show) if is_other else 0
+            if not quiet and (is_other or not files):
+                computed = f"{counted(n_renewed, 'passage')} computed again with {told.name}"
+                print(("\r" if is_shown else "") + computed, file=sys.stderr)
+        if not files:
+            return 0
         report = remembering.remember(
-            store, inputs, load, options, _progress if is_shown else lambda report: None, masking
+            store,
+            inputs,
+            lambda: told or remembering.embedder_of(store, device),
+            options,
+            lambda report: show(report.added + report.kept),
+            masking,
         )
     if not quiet:
         print(("\r" if is_shown else "") + str(report), file=sys.stderr)
     return SOME_FAILED if report.failed else 0
 
 
-def _progress(report: Report) -> None:
-    print(f"\r{report.added + report.kept:,} passages", end="", file=sys.stderr, flush=True)
+def _progress(number: int) -> None:
+    from .showing import counted
+
+    print(f"\r{counted(number, 'passage')}", end="", file=sys.stderr, flush=True)
 
 
 def recall(
@@ -174,10 +200,10 @@ def recall(
         )
     from . import recalling
 
-    with opened(memory) as store:
+    with opened(memory, is_written=False) as store:
         embedder = _embedder(store, device) if mode != "words" or extractive else None
         found = recalling.recall(
-            store, question, embedder, limit=limit, mode=mode,
+            store, question, _searching(store, embedder, mode), limit=limit, mode=mode,
             least=recalling.LEAST_COSINE if least is None else least,
         )  # fmt: skip
     if not found:
@@ -198,9 +224,23 @@ def recall(
 def _embedder(store: Store, device: str) -> Embedder:
     if not store.model:
         raise lmtool.NegativeResult(f"{store.path}: nothing is remembered")
-    from .remembering import embedder_of
+    from .remembering import Embedder
 
-    return embedder_of(store, device=device)
+    return Embedder(store.ref, device)
+
+
+def _searching(store: Store, embedder: Embedder | None, mode: str) -> Embedder | None:
+    """Return the model that searches the vectors: none where they are of another one."""
+    if embedder is None or embedder.name == store.model:
+        return embedder
+    from .remembering import other_model
+
+    problem = other_model(store, embedder)
+    if mode == "meaning":
+        raise problem
+    if mode == "fused":
+        logging.getLogger("lmtool").warning("searched by words alone: %s", problem)
+    return None
 
 
 def _answer(
@@ -240,7 +280,9 @@ def forget(
     if all_ and not yes:
         raise lmtool.UsageError("--all forgets everything", hint="say --yes too")
     from .forgetting import forget as forget_sources
+    from .showing import counted
 
     with opened(memory) as store:
         n_sources, n_passages = forget_sources(store, None if all_ else source)
-    print(f"{n_sources:,} sources with {n_passages:,} passages forgotten", file=sys.stderr)
+    gone = f"{counted(n_sources, 'source')} with {counted(n_passages, 'passage')}"
+    print(f"{gone} forgotten", file=sys.stderr)

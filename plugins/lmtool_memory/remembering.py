@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import logging
 import os
+import shlex
+import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
 
 import lmtool
 from lmtool.errors import UsageError
+from lmtool.streams import Prefixed
 
 from .locking import alone
 from .passages import Passage, cut_passages
-from .store import New, Store
-from .terms import is_east_asian
+from .showing import counted
+from .store import New, Store, encode_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,10 +35,10 @@ BATCH: Final = 256
 """Passages that are stored at once: what a kill can lose, and has to be computed again."""
 CUTTING: Final = "1"
 """Changed whenever texts are cut in another way: then sources are read again."""
+HELD: Final = 1 << 26
+"""Bytes of stdin that are held in memory."""
 PROSE: Final = (".md", ".markdown", ".rst", ".org", ".adoc", ".text")
 """Suffixes that are read as plain text here."""
-COMMON: Final = "猫茶店病院音室料理早左右多少作使住何体校友市号器走起旅客"
-"""Everyday characters of Chinese and Japanese alike."""
 log = logging.getLogger("lmtool")
 
 
@@ -49,10 +54,10 @@ class Report:
     failed: int = 0
 
     def __str__(self) -> str:
-        parts = [f"{self.added:,} passages added", f"{self.kept:,} kept", f"{self.removed:,} gone"]
         same = f", {self.unchanged:,} unchanged" if self.unchanged else ""
-        return f"{self.sources:,} {'source' if self.sources == 1 else 'sources'}{same}: " + (
-            ", ".join(parts)
+        return (
+            f"{counted(self.sources, 'source')}{same}: {counted(self.added, 'passage')} added, "
+            f"{self.kept:,} kept, {self.removed:,} gone"
         )
 
 
@@ -78,30 +83,47 @@ class Embedder:
         return np.asarray(found, np.float32)
 
     def reads(self, text: str) -> bool:
-        """Whether the model knows the script of a text: else its vector says nothing.
+        """Whether the model knows the script of a text: else its vector says nothing."""
+        from lmtool.scripts import reads_script
 
-        Three quarters of the tokens have to be known; of Chinese and Japanese, those of common
-        characters besides, since English models know a few hundred.
-        """
-        tokenizer = self.model.encoder.tokenizer
-        unknown = getattr(tokenizer.model, "unk_id", None)
-        if (token := getattr(tokenizer.model, "unk_token", None)) is not None:
-            unknown = tokenizer.token_to_id(token)
-        sample = text + COMMON if is_east_asian(text) else text
-        ids: list[int] = tokenizer.encode(sample, add_special_tokens=False).ids
-        return unknown is None or 4 * ids.count(unknown) <= len(ids)
+        return reads_script(self.model.encoder.tokenizer, text)
 
 
-def embedder_of(store: Store, ref: str | None = None, device: str = "auto") -> Embedder:
-    """Return the model that made the memory, or for a new one `ref`; UsageError for another."""
-    embedder = Embedder(ref or store.ref or None, device)
+def embedder_of(store: Store, device: str = "auto") -> Embedder:
+    """Return the model that made the memory; UsageError where its name means another today."""
+    embedder = Embedder(store.ref or None, device)
     if store.model and embedder.name != store.model:
-        raise UsageError(
-            f"{store.path}: a memory of the model {store.model!r}, and this is {embedder.name!r}",
-            hint="vectors of two models do not compare: use that model, or another memory "
-            "(--memory PATH), or lmtool forget --all and remember the texts again",
-        )
+        raise other_model(store, embedder)
     return embedder
+
+
+def other_model(store: Store, embedder: Embedder) -> UsageError:
+    """Return the error of a memory whose vectors are of another model."""
+    return UsageError(
+        f"{store.path}: a memory of the model {store.model!r}, and this is {embedder.name!r}",
+        hint="vectors of two models do not compare: lmtool remember --model "
+        f"{shlex.quote(embedder.ref)} computes them again from the texts that are stored",
+    )
+
+
+def renew(store: Store, embedder: Embedder, on_done: Callable[[int], None]) -> int:
+    """Compute all vectors again, with another model; return their number.
+
+    `on_done` sees how many are done. The old ones stay until all are there, then go at once.
+    """
+    with alone(store.path):
+        ids = store.ids()
+        rows, size = [], 0
+        for start in range(0, len(ids), BATCH):
+            texts = store.passages(ids[start : start + BATCH])
+            vectors = embedder([texts[i].text for i in ids[start : start + BATCH]])
+            rows.append(encode_vectors(vectors))
+            size = vectors.shape[1]
+            on_done(start + len(vectors))
+        name, ref = (embedder.name, embedder.ref) if ids else ("", "")
+        with store.writing():
+            store.replace_vectors(name, ref, size, ids, b"".join(rows))
+    return len(ids)
 
 
 def remember(
@@ -148,12 +170,24 @@ def remember(
             for passage in _passages(item, options, language, batch.report, masker):
                 key = hashlib.sha256(passage.text.encode("utf-8", "surrogatepass")).digest()[:16]
                 batch.add(New(source, generation, key, passage))
-            is_whole = n_failed == batch.report.failed
-            batch.end(source, generation, digest if is_whole else None)
+            if n_failed == batch.report.failed:
+                batch.end(_End(source, generation, digest, masker is not None))
+            elif generation > 1:
+                stays = "stays, unmasked" if masker and store.is_open(name) else "stays"
+                log.warning("%s: not read whole, so what was remembered of it %s", name, stays)
         batch.flush()
         if was_open:
             store.shrink()
     return batch.report
+
+
+class _End(NamedTuple):
+    """A source that was read whole, whose earlier generations can go."""
+
+    source: int
+    generation: int
+    digest: bytes | None
+    is_masked: bool
 
 
 class _Batch:
@@ -165,15 +199,15 @@ class _Batch:
         self.report = Report()
         self._store, self._load, self._on_stored = store, load, on_stored
         self._waiting: list[New] = []
-        self._ends: list[tuple[int, int, bytes | None]] = []
+        self._ends: list[_End] = []
 
     def add(self, new: New) -> None:
         self._waiting.append(new)
         if len(self._waiting) >= BATCH:
             self.flush()
 
-    def end(self, source: int, generation: int, digest: bytes | None) -> None:
-        self._ends.append((source, generation, digest))
+    def end(self, end: _End) -> None:
+        self._ends.append(end)
         if len(self._ends) >= BATCH:
             self.flush()
 
@@ -194,8 +228,10 @@ class _Batch:
                     embedder = self._load()
                     self._store.set_model(embedder.name, embedder.ref, vectors.shape[1])
                 self._store.add(fresh, vectors)
-            for source, generation, digest in self._ends:
-                self.report.removed += self._store.end_source(source, generation, digest)
+            for source, generation, digest, is_masked in self._ends:
+                self.report.removed += self._store.end_source(
+                    source, generation, digest, is_masked=is_masked
+                )
         self.report.added += len(fresh)
         self.report.kept += len(kept)
         self._waiting, self._ends = [], []
@@ -229,9 +265,7 @@ def _texts(
 
 
 def _digest(item: Input, options: lmtool.ReadOptions, masking: Masking | None) -> bytes | None:
-    """Return a hash of a source and of how it is read; None where it cannot be read twice."""
-    if item.source.name.startswith("<"):
-        return None
+    """Return a hash of a source and of how it is read; None where it cannot be read."""
     digest = hashlib.sha256(repr((CUTTING, item.reader.name, options)).encode())
     if masking:
         digest.update(masking.identity.encode("utf-8", "surrogatepass"))
@@ -242,6 +276,31 @@ def _digest(item: Input, options: lmtool.ReadOptions, masking: Masking | None) -
     except (lmtool.DataError, OSError):
         return None  # reading it says why
     return digest.digest()
+
+
+class Piped:
+    """What was piped in, as a source that can be read twice; its name follows from its content.
+
+    Up to HELD bytes are held in memory, more in a temporary file that goes with it.
+    """
+
+    def __init__(self, source: lmtool.Source) -> None:
+        """Read a source to its end."""
+        self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(HELD))  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        digest = hashlib.sha256()
+        with source.open() as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+                self._file.write(block)
+        self.name = f"<stdin {digest.hexdigest()[:8]}>"
+        self.size: int | None = self._file.tell()
+        self.position = 0
+
+    def open(self) -> BinaryIO:
+        """Open from the start."""
+        self._file.seek(0)
+        return io.BufferedReader(Prefixed(b"", self._file))  # whose end leaves the file open
 
 
 def source_name(name: str) -> str:
@@ -261,10 +320,14 @@ def inputs_of(
     """
     import glob
 
-    from lmtool.inputs import expand_inputs
+    from lmtool.inputs import Input, expand_inputs
 
+    piped = iter(expand_inputs([name for name in files if name == "-"], input_format, stdin))
     for name in files:
-        if input_format is None and os.path.isdir(name):
+        if name == "-":
+            item = next(piped)
+            yield Input(Piped(item.source), item.reader)
+        elif input_format is None and os.path.isdir(name):
             yield from _folder(name)
         elif input_format is None and os.path.isfile(name) and _is_prose(name):
             yield from expand_inputs([name], "txt")
@@ -273,7 +336,7 @@ def inputs_of(
                 expand_inputs([name])  # says that nothing matches
             yield from inputs_of(found)
         else:
-            yield from expand_inputs([name], input_format, stdin)
+            yield from expand_inputs([name], input_format)
 
 
 def _folder(name: str) -> Iterator[Input]:
@@ -296,7 +359,7 @@ def _folder(name: str) -> Iterator[Input]:
             hint="name the format with --input-format to read all of its files",
         )
     if n_skipped:
-        log.warning("%s: %d files skipped: no known format", name, n_skipped)
+        log.warning("%s: %s skipped: no known format", name, counted(n_skipped, "file"))
 
 
 def _is_prose(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -85,28 +86,44 @@ def show_answer(answer: Answer) -> str:
 
 
 def indented(text: str, places: Sequence[tuple[int, int]]) -> str:
-    """Return a text in lines that fit the terminal, the marked stretches between stars or bold."""
-    on, off = ("\x1b[1;33m", "\x1b[0m") if has_colour() else ("*", "*")
+    """Return a text with its lines, those cut that do not fit the terminal, words marked.
+
+    Marked stretches stand between stars, or bold where the terminal can.
+    """
     width = min(shutil.get_terminal_size().columns, 100) - 2
-    lines: list[str] = [""]
-    used = start = 0
-    for word in text.split():
-        start = text.index(word, start)
-        end = start + len(word)
-        piece, at = "", start
-        for low, high in places:
-            if start < high and low < end:
-                low, high = max(low, start), min(high, end)
-                piece += clean(text[at:low]) + on + clean(text[low:high]) + off
-                at = high
-        piece += clean(text[at:end])
-        if used and used + 1 + len(word) > width:
-            lines.append("")
-            used = 0
-        lines[-1] += (" " if used else "") + piece
-        used += len(word) + (1 if used else 0)
-        start = end
-    return "\n".join(f"  {line}" for line in lines)
+    lines: list[str] = []
+    for line in re.finditer(r"[^\n]*\n|[^\n]+", text):
+        lead = line[0][: len(line[0]) - len(line[0].lstrip())].strip("\r\n").expandtabs(4)
+        lead = lead if len(lead) < width // 2 else ""
+        lines.append(lead)
+        used = len(lead)
+        for word in re.finditer(r"\S+", line[0]):
+            start = line.start() + word.start()
+            has_room = used + 1 + len(word[0]) <= width
+            if used > len(lead) and not has_room:
+                lines.append(lead)
+                used = len(lead)
+            gap = " " if used > len(lead) else ""
+            lines[-1] += gap + _marked(text, start, start + len(word[0]), places)
+            used += len(gap) + len(word[0])
+    return "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def _marked(text: str, start: int, end: int, places: Sequence[tuple[int, int]]) -> str:
+    """Return a stretch of a text, and what of it is in one of the places marked."""
+    on, off = ("\x1b[1;33m", "\x1b[0m") if has_colour() else ("*", "*")
+    piece, at = "", start
+    for low, high in places:
+        if start < high and low < end:
+            low, high = max(low, start), min(high, end)
+            piece += clean(text[at:low]) + on + clean(text[low:high]) + off
+            at = high
+    return piece + clean(text[at:end])
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def bold(text: str) -> str:

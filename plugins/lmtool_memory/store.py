@@ -7,10 +7,12 @@ covers text, words and vector of a passage. The search by meaning is exact over 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
 
 from lmtool.errors import DataError, UsageError
 
@@ -75,21 +77,27 @@ class New(NamedTuple):
 class Store:
     """An open memory. `size` is that of its vectors, `model` what made them; 0 and "" when new."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
-        """Open a memory; UsageError where there is none, DataError where it cannot be read."""
+    def __init__(self, path: Path, *, create: bool = False, is_written: bool = True) -> None:
+        """Open a memory; UsageError where there is none, DataError where it cannot be read.
+
+        One that is not `is_written` may be where nothing can be written.
+        """
         if not create and not path.exists():
             raise UsageError(
                 f"{path}: no memory", hint="lmtool remember FILES makes one; --memory names it"
             )
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._matrix: tuple[int, NDArray[Any]] | None = None
+        if is_written:
+            self._check_place(create)
         try:
-            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._db = self._connect("rw") if is_written else self._for_reading()
             self._prepare(create)
         except sqlite3.Error as error:
-            raise DataError(f"{path}: no memory that can be read: {error}") from error
+            raise DataError(
+                f"{path}: no memory that can be read: {error}",
+                hint="name a memory with --memory, and see who may read that file and its folder",
+            ) from error
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if meta.get("format") != str(FORMAT):
             raise DataError(
@@ -98,6 +106,40 @@ class Store:
             )
         self.model, self.ref = meta.get("model", ""), meta.get("ref", "")
         self.size = int(meta.get("size", "0"))
+
+    def _check_place(self, create: bool) -> None:
+        """Make the file of a new memory; UsageError where it may not be written."""
+        try:
+            if create:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.open("ab").close()
+        except OSError as error:
+            raise UsageError(
+                f"{self.path}: cannot be written: {error.strerror or error}",
+                hint="name another memory with --memory",
+            ) from error
+
+    def _connect(self, *parameters: str) -> sqlite3.Connection:
+        where = "file:" + quote(os.fsencode(self.path)) + "?mode=" + "&".join(parameters)
+        return sqlite3.connect(where, timeout=60, isolation_level=None, uri=True)
+
+    def _for_reading(self) -> sqlite3.Connection:
+        """Return a connection that reads, even where nothing can be written.
+
+        SQLite has readers and a writer meet in files beside the database. Where it cannot make
+        these there is no writer, and unless one has left something there, the database is whole.
+        """
+        for mode in ("rw", "ro"):
+            database = self._connect(mode)
+            try:
+                database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.OperationalError:
+                database.close()
+                if mode == "ro" and _size(self.path.with_name(self.path.name + "-wal")):
+                    raise
+            else:
+                return database
+        return self._connect("ro", "immutable=1")
 
     def _prepare(self, create: bool) -> None:
         self._db.execute("PRAGMA busy_timeout = 60000")
@@ -148,6 +190,14 @@ class Store:
         self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows.items())
         self.model, self.ref, self.size = model, ref, size
 
+    def replace_vectors(
+        self, model: str, ref: str, size: int, ids: Sequence[int], rows: bytes
+    ) -> None:
+        """Take vectors of another model for all passages, as `encode_vectors` gives them."""
+        self.set_model(model, ref, size)
+        self._db.execute("UPDATE blocks SET data = zeroblob(?)", (BLOCK_ROWS * self._row_bytes,))
+        self._set_vectors(ids, rows)
+
     # ── sources ──────────────────────────────────────────────────────────────────────────────
 
     def sources(self) -> list[tuple[int, str, int]]:
@@ -171,22 +221,31 @@ class Store:
     def begin_source(
         self, name: str, *, has_lines: bool = False, is_masked: bool = False
     ) -> tuple[int, int]:
-        """Return number and new generation of a source, which counts as incomplete from now."""
+        """Return number and new generation of a source, which counts as incomplete from now.
+
+        One that is there and was not masked counts as masked only when it has ended whole.
+        """
         query = (
             "INSERT INTO sources (name, generation, has_lines) VALUES (?, 1, ?) "
             "ON CONFLICT (name) DO UPDATE SET generation = generation + 1, hash = NULL, "
-            "has_lines = excluded.has_lines RETURNING id, generation"
+            f"has_lines = excluded.has_lines & (has_lines | ~{MASKED}) RETURNING id, generation"
         )
         flags = LINES * has_lines | MASKED * is_masked
         (row,) = self._db.execute(query, (name, flags)).fetchall()
         return row[0], row[1]
 
-    def end_source(self, source: int, generation: int, digest: bytes | None) -> int:
-        """Delete what earlier generations left; return the number of passages deleted."""
+    def end_source(
+        self, source: int, generation: int, digest: bytes | None, *, is_masked: bool = False
+    ) -> int:
+        """Delete what earlier generations left; return the number of passages deleted.
+
+        For a source that was read whole: of any other, they are all that there is.
+        """
         query = "SELECT id FROM passages WHERE source = ? AND generation < ?"
         gone = [row[0] for row in self._db.execute(query, (source, generation))]
         self._delete(gone)
-        self._db.execute("UPDATE sources SET hash = ? WHERE id = ?", (digest, source))
+        query = "UPDATE sources SET hash = ?, has_lines = has_lines | ? WHERE id = ?"
+        self._db.execute(query, (digest, MASKED * is_masked, source))
         return len(gone)
 
     def forget(self, source: int) -> None:
@@ -238,6 +297,10 @@ class Store:
             row[0]: Stored._make((*row[:-1], bool(row[-1] & LINES), bool(row[-1] & MASKED)))
             for row in self._db.execute(query)
         }
+
+    def ids(self) -> list[int]:
+        """Return the numbers of all passages, in order."""
+        return [row[0] for row in self._db.execute("SELECT id FROM passages ORDER BY id")]
 
     def count(self) -> int:
         """Return the number of passages."""
@@ -339,6 +402,13 @@ class Store:
                 for place, row in places:
                     blob.seek(place * width)
                     blob.write(data[row * width : (row + 1) * width])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def encode_vectors(vectors: NDArray[Any]) -> bytes:

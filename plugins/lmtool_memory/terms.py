@@ -63,9 +63,3 @@ def _parts(word: str) -> list[str]:
 def is_pair(term: str) -> bool:
     """Whether a query is a pair of characters of a script without spaces."""
     return " " in term
-
-
-def is_east_asian(text: str) -> bool:
-    """Whether a text is mostly of scripts without spaces."""
-    n_characters = len(_EAST_ASIAN.findall(text))
-    return 2 * n_characters > sum(map(len, _TERM.findall(text)))

@@ -17,9 +17,30 @@ KIND_BY_LABEL: Final = {
 """The kinds of labels that other models use."""
 NAMED: Final = ("PER", "ORG", "LOC")
 
-_TITLE: Final = re.compile(
-    r"^(?:(?:mr|mrs|ms|miss|dr|prof|professor|sir|lady|lord|president|senator)\b\.?\s+)+"
+_TITLES: Final = (
+    r"(?:(?:mr|mrs|ms|miss|dr|prof|professor|sir|lady|lord|president|senator)\b\.?\s+)+"
 )
+_TITLE: Final = re.compile(f"^{_TITLES}")
+_TITLE_BEFORE: Final = re.compile(rf"\b{_TITLES}$", re.IGNORECASE)
+TITLE_CHARACTERS: Final = 24
+"""How far before a name its title is looked for."""
+_OF_MEN: Final = frozenset(
+    "mr sir lord adam alan albert alexander andrew anthony arthur benjamin bill bob brian charles "
+    "christopher daniel david dennis donald douglas edward eric frank fred gary george gerald "
+    "gregory harold harry henry howard jack jacob james jason jeffrey jim joe john jonathan joseph "
+    "joshua keith kenneth kevin larry lawrence louis mark martin matthew michael nicholas patrick "
+    "paul peter philip ralph raymond richard robert roger ronald samuel scott simon stephen steven "
+    "thomas tim timothy tom walter william".split()
+)
+_OF_WOMEN: Final = frozenset(
+    "mrs ms miss lady alice amanda amy andrea angela ann anna anne barbara betty caroline "
+    "catherine charlotte christine cynthia deborah diana diane donna dorothy elizabeth ellen emily "
+    "emma eva frances georgiana grace hannah heather helen irene jane janet jennifer jessica joan "
+    "judith julia karen katherine laura linda lisa louise lucy lydia margaret maria marie martha "
+    "mary megan melissa michelle nancy nicole olivia pamela patricia rachel rebecca rose ruth "
+    "sandra sarah sharon sophia stephanie susan teresa theresa victoria virginia".split()
+)
+"""Titles, and given names that are common in English and seldom those of others."""
 _POSSESSIVE: Final = re.compile(r"['’]s?$")
 
 
@@ -41,6 +62,17 @@ def normal(kind: str, text: str) -> str:
     return (_TITLE.sub("", text) if kind == "PER" else text) or text
 
 
+def plain(text: str) -> str:
+    """Return what mentions of one name share, whatever kind a model takes it for."""
+    return normal("PER", text)
+
+
+def titled(text: str, start: int, end: int) -> str:
+    """Return a mention with the title before it, where there is one."""
+    title = _TITLE_BEFORE.search(text, max(start - TITLE_CHARACTERS, 0), start)
+    return text[title.start() if title else start : end]
+
+
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     """Return a mention without what a model took along: punctuation, quotes, "of" at its end."""
     tail = _TAIL.search(text, start, end)
@@ -57,12 +89,17 @@ _TAIL: Final = re.compile(
 _SHORTENED: Final = re.compile(r"(?:\b(?:\w|Inc|Corp|Ltd|Co|Jr|Sr|St|Bros|Mt)|\w\.\w)\.$")
 
 
-def full_names(names: Collection[str]) -> dict[str, str]:
+def full_names(mentions: Iterable[str]) -> dict[str, str]:
     """Return the longer name of each shorter one, where just one of these names can be meant.
 
-    Of normal names of persons: "cook" and "tim" mean "tim cook", unless another Cook or Tim is
-    among them.
+    Of mentions of persons, as normal names: "cook" and "tim" mean "tim cook", unless another Cook
+    or Tim is among them, or a title says that it is somebody else: "Mr. Bingley" is no "Caroline
+    Bingley", and where there is a Miss Bingley too, "Bingley" means neither.
     """
+    sexes: dict[str, set[str]] = {}
+    for mention in mentions:
+        sexes.setdefault(normal("PER", mention), set()).update(_sexes(mention))
+    names = sexes.keys()
     longer: dict[tuple[str, ...], set[str]] = {}
     for name in names:
         words = tuple(name.split())
@@ -70,8 +107,27 @@ def full_names(names: Collection[str]) -> dict[str, str]:
             for part in (words[:n], words[-n:]):
                 longer.setdefault(part, set()).add(name)
     longest = {name for name in names if tuple(name.split()) not in longer}
-    able = {name: longer.get(tuple(name.split()), set()) & longest for name in names}
+    able = {
+        name: {
+            full
+            for full in longer.get(tuple(name.split()), set()) & longest
+            if len(of | sexes[full] | set(_sexes(full))) < 2
+        }
+        for name, of in sexes.items()
+    }
     return {name: next(iter(full)) for name, full in able.items() if len(full) == 1}
+
+
+def _sexes(mention: str) -> Iterator[str]:
+    """Yield what the title of a mention says, and the given name where a surname follows it."""
+    words = [word.strip(".").casefold() for word in mention.split()]
+    for word in words[:-1]:
+        if word in _OF_MEN:
+            yield "m"
+        elif word in _OF_WOMEN:
+            yield "f"
+        elif not _TITLE.match(f"{word} "):
+            return
 
 
 def repeated(

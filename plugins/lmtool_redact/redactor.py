@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -14,11 +15,28 @@ from lmtool.documents import LAYERS, Coverage
 from .fields import has_offsets, map_texts, texts_of
 from .keys import KeyFile, read_key
 from .masks import Masks, Style, restore
-from .names import NAMED, full_names, kind_of, normal, repeated, surnames, trimmed, without_overlaps
+from .names import (
+    NAMED,
+    full_names,
+    kind_of,
+    normal,
+    plain,
+    repeated,
+    surnames,
+    titled,
+    trimmed,
+    without_overlaps,
+)
 from .patterns import KINDS, find
 from .task import RedactOptions, RedactTask
 
 LAYER: Final = "redactions"
+MASKED: Final = "masked"
+"""The field by which a record of `lmtool recall` says that its text was masked."""
+BY_FORM: Final = (*KINDS, "MASK")
+"""Kinds that a model has no say in."""
+SHOWN: Final = 20
+"""Characters of a text that a warning shows."""
 KEPT_LAYERS: Final = ("labels", "coverage")
 """The layers of the core that hold neither offsets nor words of the text."""
 
@@ -107,6 +125,10 @@ class RedactModel(_Rewriter):
         self.kinds = _kinds(model.labels.get("entities", ()) if model else (), options)
         self._key = KeyFile(options.key, style) if options.key is not None else None
         self._masks = self._key.masks if self._key else Masks(style)
+        self._kinds: dict[str, str] = {}
+        for entry in self._masks.entries.values():
+            if entry.kind not in BY_FORM:
+                self._kinds.setdefault(plain(entry.text), entry.kind)
         name = f"{model.name} as redact" if model else "redact by form"
         if self._key is None and style.is_numbered:  # so that --resume is refused: see docs
             name += f", numbers of this run alone ({secrets.token_hex(4)}), --key FILE keeps them"
@@ -132,6 +154,9 @@ class RedactModel(_Rewriter):
     ) -> Iterable[tuple[lmtool.Document, list[str], list[list[Span]], Coverage | None]]:
         """Yield each document, its texts, the names in each, and what was read of the first."""
         texts = [self._texts(document) for document in documents]
+        if self._finder is not None:
+            for of in texts:
+                self._warn_of_scripts(self._finder, of)
         flat = [lmtool.Document(text=text) for of in texts for text in of]
         found = iter(self._finder.annotate(flat) if self._finder else flat)
         for document, of in zip(documents, texts, strict=True):
@@ -156,13 +181,13 @@ class RedactModel(_Rewriter):
         names: list[list[Span]],
         coverage: Coverage | None,
     ) -> lmtool.Document:
-        spans = self._spans(texts, names)
-        persons = {
-            normal(kind, text[start:end])
+        spans = self._one_kind(texts, self._spans(texts, names))
+        persons = [
+            titled(text, start, end)
             for text, of in zip(texts, spans, strict=True)
             for start, end, kind in of
             if kind == "PER"
-        }
+        ]
         full = full_names(persons)
         masked, first = [], []
         for number, (text, of) in enumerate(zip(texts, spans, strict=True)):
@@ -195,6 +220,39 @@ class RedactModel(_Rewriter):
             formed = [(f.start, f.end, f.kind) for f in find(text) if f.kind in self.kinds]
             spans.append(without_overlaps([*like, *formed, *of, *more], text))
         return spans
+
+    def _one_kind(self, texts: Sequence[str], spans: Sequence[list[Span]]) -> list[list[Span]]:
+        """Return the spans with one kind for each name: that of its first mask, or of most."""
+        counts: dict[str, Counter[str]] = {}
+        for text, of in zip(texts, spans, strict=True):
+            for start, end, kind in of:
+                if kind not in BY_FORM:
+                    counts.setdefault(plain(text[start:end]), Counter())[kind] += 1
+        kinds = {name: found.most_common(1)[0][0] for name, found in counts.items()}
+        kinds |= {name: self._kinds[name] for name in kinds if self._kinds.get(name) in self.kinds}
+        if self._masks.style.is_numbered:  # others mean the same in every run: no run has a say
+            self._kinds = kinds | self._kinds
+        return [
+            [
+                (start, end, kind if kind in BY_FORM else kinds[plain(text[start:end])])
+                for start, end, kind in of
+            ]
+            for text, of in zip(texts, spans, strict=True)
+        ]
+
+    def _warn_of_scripts(self, finder: lmtool.Model, texts: Sequence[str]) -> None:
+        from lmtool.scripts import reads_script
+
+        tokenizer = finder.encoder.tokenizer
+        for text in texts:
+            if not text.isascii() and not reads_script(tokenizer, text):
+                self._note_once(
+                    "script",
+                    "%s does not know the script of a text, and finds no names in it: %s: take a "
+                    "model for that language (--model)",
+                    finder.name,
+                    f"{text.strip()[:SHOWN]}…",
+                )
 
     def _warn_of_fields(self, document: lmtool.Document) -> None:
         passed = [
@@ -238,15 +296,19 @@ class RestoreModel(_Rewriter):
         return [self._restored(document) for document in documents]
 
     def _restored(self, document: lmtool.Document) -> lmtool.Document:
-        texts = []
+        texts, is_whole = [], True
         for text in self._texts(document):
             original, unknown = restore(text, self._style, self._entries)
             texts.append(original)
+            is_whole = is_whole and not unknown
             for mask in unknown:
                 self._note_once(
                     "unknown", "%s is not in the key, and stays (as do others like it)", mask
                 )
-        return self._rewritten(document, texts, {})
+        restored = self._rewritten(document, texts, {})
+        if is_whole and restored.fields.get(MASKED) is True:
+            del restored.fields[MASKED]
+        return restored
 
 
 def _field(document: lmtool.Document, name: str) -> Any:

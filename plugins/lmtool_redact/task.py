@@ -61,6 +61,7 @@ class RedactTask(lmtool.EncoderTask):
     main_metric: ClassVar[str] = "micro_f1"
     Options: ClassVar[type[Any]] = RedactOptions
     is_default: ClassVar[bool] = False
+    whole_files: ClassVar[bool] = True
 
     @classmethod
     def open(

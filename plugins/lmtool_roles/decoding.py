@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,10 @@ from .words import BARE, INSIDE, PREDICATE
 
 Floats = NDArray[np.floating[Any]]
 Numbers = NDArray[np.int64]
+
+ONCE: Final = frozenset(("ARG0", "ARG1", "ARG2", "ARG3", "ARG4", "ARG5", "ARGA"))
+"""PropBank's core roles: its guidelines give each to one span of a predicate at the most, and the
+rest of a split one is a C-. All other labels, those of other schemes too, may stand repeatedly."""
 
 
 class Predicates(NamedTuple):
@@ -125,6 +130,16 @@ def find_arguments(logits: Floats, tags: Numbers) -> Arguments:
         of_role = (exp[every, tag] + exp[every, tag + 1]) / exp.sum(1)
         score = np.add.reduceat(of_role.astype(np.float64), begins) / sizes
     return Arguments(first // width, first % width, last - first // width * width, role, score)
+
+
+def without_repeats(found: Arguments, roles: Sequence[str]) -> Arguments:
+    """Return the arguments with only the best-scored one of each role of `ONCE` in a row."""
+    order = np.argsort(-found.score, kind="stable")
+    _, places = np.unique((found.row * len(roles) + found.role)[order], return_index=True)
+    is_kept = ~np.isin(found.role, [number for number, role in enumerate(roles) if role in ONCE])
+    is_kept[order[places]] = True
+    row, first, last, role, score = found
+    return Arguments(row[is_kept], first[is_kept], last[is_kept], role[is_kept], score[is_kept])
 
 
 def _next(is_stop: NDArray[np.bool_], places: Numbers) -> Numbers:

@@ -12,7 +12,15 @@ import lmtool
 from lmtool.batching import cut_batches
 from lmtool.windows import Window
 
-from .decoding import Arguments, Numbers, Predicates, best_tags, find_arguments, find_predicates
+from .decoding import (
+    Arguments,
+    Numbers,
+    Predicates,
+    best_tags,
+    find_arguments,
+    find_predicates,
+    without_repeats,
+)
 from .words import begins_in, distances, role_words
 
 Reach = tuple[int, int]
@@ -86,7 +94,7 @@ def find_frames(
     wanted = np.flatnonzero(~predicates.is_bare)
     pairs = pair_up(predicates.first[wanted], words, windows, reach)
     for pair, start, end, role, score in find_spans(
-        graphs["arguments"], outputs["tokens"], hidden["hidden"], words, pairs
+        graphs["arguments"], outputs["tokens"], hidden["hidden"], words, pairs, roles
     ):
         arguments[wanted[pair]].append((start, end, roles[role], score))
     frames: list[list[FoundFrame]] = [[] for _ in windows]
@@ -105,13 +113,14 @@ def find_spans(
     hidden: NDArray[np.float32],
     words: Words,
     pairs: Pairs,
+    roles: Sequence[str],
 ) -> Iterator[tuple[int, int, int, int, float]]:
     """Yield all arguments: the pair's number, start and end, the role's number, the score.
 
     `tokens` (batch, seq, width) is the first graph's output, `hidden` (batch, seq, hidden) the
     backbone's. Those of one predicate come in order.
     """
-    for rows, found in run_pairs(graph, tokens, hidden, words, pairs):
+    for rows, found in run_pairs(graph, tokens, hidden, words, pairs, roles):
         starts, ends = words.start[found.first], words.end[found.last - 1]
         columns = (rows[found.row], starts, ends, found.role, found.score.round(4))
         yield from zip(*(column.tolist() for column in columns), strict=True)
@@ -174,6 +183,7 @@ def run_pairs(
     hidden: NDArray[np.float32],
     words: Words,
     pairs: Pairs,
+    roles: Sequence[str],
 ) -> Iterator[tuple[Numbers, Arguments]]:
     """Yield the arguments of sub-batches of pairs, with the pairs that their rows are.
 
@@ -196,6 +206,6 @@ def run_pairs(
             "mask": mask,
         }
         logits = graph.run(feeds)["tags"]
-        found = find_arguments(logits, best_tags(logits, mask))
+        found = without_repeats(find_arguments(logits, best_tags(logits, mask)), roles)
         origin = first[found.row, 0]
         yield rows, found._replace(first=found.first + origin, last=found.last + origin)

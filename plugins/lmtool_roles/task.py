@@ -51,6 +51,7 @@ class RolesTask(lmtool.EncoderTask):
     layers: ClassVar[tuple[str, ...]] = ("frames",)
     main_metric: ClassVar[str] = "argument_f1"
     Options: ClassVar[type[Any]] = RolesOptions
+    form_keys: ClassVar[tuple[str, ...]] = (*FORM, "reach")
 
     @classmethod
     def collect_labels(cls, documents: Sequence[lmtool.Document]) -> dict[str, list[str]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmtool.documents import Summary
 
+from .kinds import APART, FEWEST_ASKED, FEWEST_WORDS, SHORT, WHOLE, kinds_of
 from .selecting import Room, select
 from .words import tokens_of, words_of
 
@@ -19,8 +21,12 @@ if TYPE_CHECKING:
     from .task import SummarizeOptions
 
 DEFAULT_SENTENCES = 3
-FEWEST_WORDS = 4
-"""Shorter sentences, such as headings, are taken only where nothing else is left."""
+
+LENGTH = 0.25
+"""What the length of a sentence counts beside its score, both as standard deviations."""
+
+ENOUGH_WORDS = 25
+"""From this length on a longer sentence gets no more for it."""
 
 QUERY = 0.9
 """What the likeness to the query counts, of 1 in all."""
@@ -47,14 +53,11 @@ def summary_of(
     n_words = [len(words_of(text[start:end])) for start, end in spans]
     middle = vectors.mean(0, dtype=np.float32)  # what all sentences share says nothing of one
     centred = unit(vectors, middle)
-    worth = standard(scores)
+    worth = standard(scores) + LENGTH * standard(np.log1p(np.minimum(n_words, ENOUGH_WORDS)))
     if query is not None:
         asked = unit(np.asarray(query, np.float32)[None], middle)[0]
         likeness = standard(centred @ asked) + WORDS * shared_words(text, spans, options.query)
         worth = (1 - QUERY) * worth + QUERY * likeness
-    is_short = np.array(n_words) < FEWEST_WORDS
-    if not is_short.all():
-        worth[is_short] = worth[~is_short].min() - 1
     room = Room(
         n_words,
         sentences=options.sentences,
@@ -62,8 +65,23 @@ def summary_of(
         words=options.words,
         default=DEFAULT_SENTENCES,
     )
-    chosen = sorted(select(worth, centred, room, diversity=options.diversity))
-    return joined(text, [spans[number] for number in chosen])
+    kinds = kinds_of(text, spans, n_words, FEWEST_WORDS if query is None else FEWEST_ASKED)
+    chosen: list[int] = []
+    for kind in range(WHOLE, max(last_kind(options), int(kinds.min())) + 1):
+        chosen += select(worth, centred, room, kinds == kind, diversity=options.diversity)
+    return joined(text, [spans[number] for number in sorted(chosen)])
+
+
+def last_kind(options: SummarizeOptions) -> int:
+    """Return the last kind of sentences that is taken where those before it leave room.
+
+    Words are not filled with what is short; a heading counts as a sentence for those alone who
+    want a number of them.
+    """
+    if options.words is not None:
+        return WHOLE
+    has_number = options.sentences is not None or options.ratio is not None
+    return APART if has_number else SHORT
 
 
 def mean_vector(parts: Sequence[Part]) -> list[float] | None:
@@ -89,13 +107,24 @@ def shared_words(text: str, spans: Sequence[tuple[int, int]], query: str) -> NDA
 
 
 def joined(text: str, spans: Sequence[tuple[int, int]]) -> Summary:
-    """Return the summary of these sentences; line ends inside of one become spaces."""
-    pieces = [" ".join(text[start:end].split()) for start, end in spans]
-    summary = ""
-    for piece in pieces:
-        is_spaced = bool(summary) and not (_is_wide(summary[-1]) or _is_wide(piece[0]))
-        summary += f"{' ' if is_spaced else ''}{piece}"
+    """Return the summary of these sentences, in the order of the text.
+
+    Line ends inside of one become spaces; those of different paragraphs stand in lines of their
+    own.
+    """
+    summary, before = "", 0
+    for start, end in spans:
+        piece = " ".join(text[start:end].split())
+        if summary and _BLANK_LINE.search(text, before, start):
+            summary += "\n"
+        elif summary and not (_is_wide(summary[-1]) or _is_wide(piece[0])):
+            summary += " "
+        summary += piece
+        before = end
     return Summary(summary, list(spans))
+
+
+_BLANK_LINE: Final = re.compile(r"\n[^\S\n]*\n")
 
 
 def _is_wide(character: str) -> bool:

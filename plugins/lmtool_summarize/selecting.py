@@ -7,38 +7,40 @@ less its likeness to what is chosen already, is highest.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
+NEAR = 0.8
+"""A summary of this share of the words asked for is full enough: more would be leftovers."""
+
 
 def select(
     scores: Floats,
     vectors: Floats,
-    is_full: Callable[[int], bool],
+    room: Room,
+    among: NDArray[np.bool_],
     *,
     diversity: float,
 ) -> list[int]:
-    """Return the numbers of the chosen sentences, the best first.
+    """Return the numbers of the sentences chosen `among` all (n,), the best first.
 
     `scores` (n,) are compared after they are stretched to 0 .. 1, `vectors` (n, width) have the
-    length 1. `is_full(number)` is asked whether there is no room for a sentence, which is then
-    passed over; where it answers, the sentence is taken as chosen.
+    length 1. A sentence that there is no room for is passed over.
     """
-    n = len(scores)
-    low, high = (float(scores.min()), float(scores.max())) if n else (0.0, 0.0)
-    worth = (scores.astype(np.float64) - low) / max(high - low, 1e-9)
-    likeness = np.zeros(n)
-    is_open = np.ones(n, bool)
+    is_open = among.copy()
+    low, high = (scores[among].min(), scores[among].max()) if among.any() else (0.0, 0.0)
+    worth = (scores.astype(np.float64) - low) / max(float(high - low), 1e-9)
+    likeness = np.zeros(len(scores))
     chosen: list[int] = []
-    while is_open.any():
+    while is_open.any() and not room.is_full:
         gain = (1 - diversity) * worth - diversity * likeness
         number = int(np.where(is_open, gain, -np.inf).argmax())
         is_open[number] = False
-        if is_full(number):
+        if not room.take(number):
             continue
         chosen.append(number)
         cosines = vectors @ vectors[number]
@@ -47,14 +49,14 @@ def select(
 
 
 class Room:
-    """How much a summary may hold: called with a sentence, it says whether there is no room.
+    """How much a summary may hold, of sentences of so many words each.
 
     Without limits that were asked for, `default` sentences. One sentence always fits.
     """
 
     def __init__(
         self,
-        n_words: list[int],
+        n_words: Sequence[int],
         *,
         sentences: int | None,
         ratio: float | None,
@@ -72,13 +74,18 @@ class Room:
         self._n_taken = 0
         self._words_taken = 0
 
-    def __call__(self, number: int) -> bool:
-        """Whether there is no room; else the sentence is taken."""
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is to be taken."""
         if self._n_taken >= self._sentences:
             return True
+        return self._words is not None and self._words_taken >= NEAR * self._words
+
+    def take(self, number: int) -> bool:
+        """Take a sentence; false where there is no room for it."""
         after = self._words_taken + self._n_words[number]
         if self._words is not None and after > self._words and self._n_taken:
-            return True
+            return False
         self._n_taken += 1
         self._words_taken = after
-        return False
+        return True

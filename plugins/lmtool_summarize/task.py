@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lmtool.windows import Window
 
 FORM = {"width": 128}
+log = logging.getLogger("lmtool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class SummarizeOptions:
     ] = None
 
 
+def no_word(query: str) -> lmtool.UsageError:
+    """Return the error of a query that says nothing."""
+    return lmtool.UsageError(f"query {query!r} has no word", hint="say in words what is looked for")
+
+
 class Scored(NamedTuple):
     """The sentences of a window, without views of big arrays."""
 
@@ -84,6 +91,12 @@ class SummarizeTask(lmtool.EncoderTask):
     main_metric: ClassVar[str] = "rouge1"
     Options: ClassVar[type[Any]] = SummarizeOptions
     is_default: ClassVar[bool] = False
+    whole_files: ClassVar[bool] = True
+
+    def __init__(self, labels: lmtool.Labels, form: Mapping[str, Any] | None = None) -> None:
+        super().__init__(labels, form)
+        self.tokenizer: Any = None
+        """That of the model which reads the texts, to tell which it cannot read."""
 
     @classmethod
     def collect_labels(cls, documents: Sequence[lmtool.Document]) -> dict[str, list[str]]:
@@ -127,9 +140,11 @@ class SummarizeTask(lmtool.EncoderTask):
         The windows of books are long, and the attention of a batch of them is large. Batches of
         half the size are as fast on a CPU (docs/graphs.md).
         """
-        model = model.with_task(model.task, model.options)
+        task = cls(model.labels, model.task.form)
+        task.tokenizer = model.encoder.tokenizer
+        model = model.with_task(task, options)
         model.batch_tokens = max(model.batch_tokens // 2, 1)
-        if not options.query.strip():
+        if not options.query:
             return model
         from .choosing import mean_vector
 
@@ -137,13 +152,16 @@ class SummarizeTask(lmtool.EncoderTask):
         (parts,) = plain.parts([lmtool.Document(text=options.query)])
         vector = mean_vector(parts)
         if vector is None:
-            raise lmtool.UsageError(
-                f"query {options.query!r} has no word", hint="say in words what is looked for"
-            )
-        return model.with_task(cls(model.labels, {**model.task.form, "vector": vector}), options)
+            raise no_word(options.query)
+        task.form["vector"] = vector
+        return model
 
     def check_options(self, options: SummarizeOptions) -> None:
-        """Refuse options that mean nothing together."""
+        """Refuse options that mean nothing together, and a query without words."""
+        from .words import words_of
+
+        if options.query and not words_of(options.query):
+            raise no_word(options.query)
         if options.abstractive:
             for name in ("ratio", "diversity"):
                 if getattr(options, name) != getattr(SummarizeOptions(), name):
@@ -240,8 +258,23 @@ class SummarizeTask(lmtool.EncoderTask):
         """Return the best sentences of all windows in the order of the text."""
         from .choosing import summary_of
 
+        self._check_script(document)
         vector = self.form.get("vector")
         return {"summary": summary_of(document.text, parts, options, vector)}
+
+    def _check_script(self, document: lmtool.Document) -> None:
+        """Warn of the first text that the model cannot read."""
+        from lmtool.scripts import reads_script
+
+        if self.tokenizer is None or reads_script(self.tokenizer, document.text):
+            return
+        self.tokenizer = None
+        where = "" if document.id is None else f"{document.id}: "
+        log.warning(
+            "%sthe model does not know the script of this text, and its choice means little: "
+            "take a model for that language (--model)",
+            where,
+        )
 
     def score(
         self, gold: Sequence[lmtool.Document], predicted: Sequence[lmtool.Document]

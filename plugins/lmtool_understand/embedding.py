@@ -32,6 +32,7 @@ class EmbedTask(lmtool.EncoderTask):
     summary: ClassVar[str] = "Turn texts into vectors whose cosine says how alike they are"
     layers: ClassVar[tuple[str, ...]] = (LAYER,)
     main_metric: ClassVar[str] = "cosine"
+    form_keys: ClassVar[tuple[str, ...]] = ("size",)
     is_default: ClassVar[bool] = False
 
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmtool.documents import UNKNOWN, Document, Label
-from lmtool.errors import DataError
+from lmtool.errors import DataError, UsageError
 
 ONE, SEVERAL, NUMBER = "one", "several", "number"
 HALF: Final = 0.5
@@ -107,7 +107,7 @@ def gold_of(document: Document) -> Iterator[tuple[str, list[Label]]]:
 def collect_labels(documents: Sequence[Document]) -> dict[str, list[str]]:
     """Return the label names of each scheme, both sorted; a scheme of numbers has none.
 
-    DataError when a scheme has numbers and labels, or a label without a name.
+    DataError when a scheme has numbers and labels.
     """
     names: dict[str, set[str]] = {}
     numbers: set[str] = set()
@@ -116,12 +116,7 @@ def collect_labels(documents: Sequence[Document]) -> dict[str, list[str]]:
             for item in items:
                 if item.value is not None:
                     numbers.add(scheme)
-                elif not item.label:
-                    raise DataError(
-                        f"labels.{scheme}: a label with neither name nor value",
-                        hint='write {"label": "…"}, or {"value": 4.5} in a scheme of numbers',
-                    )
-                elif item.label != UNKNOWN:
+                elif item.label not in ("", UNKNOWN):
                     names.setdefault(scheme, set()).add(item.label)
     both = sorted(numbers & names.keys())
     if both:
@@ -130,6 +125,38 @@ def collect_labels(documents: Sequence[Document]) -> dict[str, list[str]]:
             hint="give them two schemes",
         )
     return {s: sorted(names.get(s, ())) for s in sorted(names.keys() | numbers)}
+
+
+def check_labels(document: Document) -> None:
+    """Raise DataError for a label of the gold with neither a name nor a value."""
+    for scheme, items in gold_of(document):
+        if any(item.value is None and not item.label for item in items):
+            raise DataError(
+                f"labels.{scheme}: a label with neither name nor value",
+                hint='write {"label": "…"}, or {"value": 4.5} in a scheme of numbers',
+            )
+
+
+def check_kinds(form: Mapping[str, Any], labels: Mapping[str, Sequence[str]]) -> None:
+    """Raise UsageError for kinds of schemes, by name, that do not fit their labels."""
+    kinds = form.get("kinds", {})
+    if not isinstance(kinds, Mapping):
+        raise UsageError(
+            f"form: kinds is {kinds!r}, no table", hint='write kinds = {SCHEME = "several"}'
+        )
+    for scheme in (*kinds, *form.get("none", ())):
+        if scheme not in labels:
+            raise UsageError(
+                f"form: no scheme {scheme!r}", hint=f"the data has: {', '.join(labels)}"
+            )
+    for scheme, kind in kinds.items():
+        fitting = (ONE, SEVERAL) if labels[scheme] else (NUMBER,)
+        if kind not in fitting:
+            what = f"the labels {', '.join(labels[scheme])}" if labels[scheme] else "numbers"
+            raise UsageError(
+                f"form: kinds.{scheme} is {kind!r}, and its gold has {what}",
+                hint=f"it may be: {', '.join(fitting)}",
+            )
 
 
 def collect_form(documents: Sequence[Document]) -> dict[str, Any]:

@@ -27,15 +27,12 @@ def score_schemes(
     """Return the main metric "mean", "schemes" with the scores of each, and what reports show.
 
     "mean" is the mean over schemes of the accuracy, for several labels the micro-F1, for numbers
-    100 times Pearson's correlation. Scored are the documents whose gold has the scheme; a scheme
-    that no prediction has was not asked for and is left out.
+    100 times Pearson's correlation. Scored are the documents whose gold has the scheme.
     """
     found: dict[str, dict[str, Any]] = {}
     errors = np.zeros(len(gold), int)
     rows: dict[str, Any] = {}
     for name, scheme in schemes.items():
-        if not any(name in (document.labels or {}) for document in predicted):
-            continue
         pairs: list[Pair] = []
         places: list[int] = []
         for place, (one, other) in enumerate(zip(gold, predicted, strict=True)):

@@ -55,6 +55,9 @@ class UnderstandTask(lmtool.EncoderTask):
     layers: ClassVar[tuple[str, ...]] = ("labels",)
     main_metric: ClassVar[str] = "mean"
     Options: ClassVar[type[Any]] = UnderstandOptions
+    form_keys: ClassVar[tuple[str, ...]] = (
+        "kinds", "none", "pairs", "ranges", "temperatures", "thresholds",
+    )  # fmt: skip
 
     @classmethod
     def collect_labels(cls, documents: Sequence[lmtool.Document]) -> dict[str, list[str]]:
@@ -69,6 +72,19 @@ class UnderstandTask(lmtool.EncoderTask):
         from .schemes import collect_form
 
         return collect_form(documents)
+
+    @classmethod
+    def check_gold(cls, document: lmtool.Document) -> None:
+        """Refuse a label that says nothing."""
+        from .schemes import check_labels
+
+        check_labels(document)
+
+    def check_form(self, form: Mapping[str, Any]) -> None:
+        """Refuse kinds that there are not or that the labels are not of, and unknown schemes."""
+        from .schemes import check_kinds
+
+        check_kinds(form, self.labels)
 
     @classmethod
     def labels_of(cls, labels: dict[str, list[str]], layers: Sequence[str]) -> dict[str, list[str]]:
@@ -116,6 +132,11 @@ class UnderstandTask(lmtool.EncoderTask):
         schemes = () if "labels" in parts else tuple(parts)
         return replace(options, scheme=schemes)
 
+    def narrowed(self, options: UnderstandOptions) -> UnderstandTask:
+        """Return the task of the schemes that are asked for."""
+        labels = self.labels_of(self.labels, options.scheme) if options.scheme else self.labels
+        return type(self)(labels, self.form)
+
     def build_head(self, hidden_size: int) -> torch.nn.Module:
         """Return a small head for each scheme."""
         from .model import SchemesHead
@@ -152,9 +173,19 @@ class UnderstandTask(lmtool.EncoderTask):
             )
         unknown = sorted(set(options.scheme) - self.labels.keys())
         if unknown:
+            from lmtool.choice import heads
+
+            able = (
+                name for name, _, h in heads() if h.task == self.name and unknown[0] in h.labels
+            )
+            other = next(able, None)
+            wanted = ",".join(options.scheme)
+            more = (
+                f"; {other} has it: lmtool annotate --layers {wanted} takes both" if other else ""
+            )
             raise lmtool.UsageError(
                 f"unknown scheme {unknown[0]!r}",
-                hint=f"this model has: {', '.join(self.labels)}",
+                hint=f"this model has: {', '.join(self.labels)}{more}",
             )
 
     def infer(
@@ -183,13 +214,14 @@ class UnderstandTask(lmtool.EncoderTask):
     ) -> dict[str, Any]:
         """Return the labels of the schemes that were run, beside those that the document has.
 
-        A text without words has no label.
+        A text without words has no label; nor have two of which one is without.
         """
         from .schemes import mean_logits
         from .words import has_words
 
         values = [part.value for part in parts]
-        logits = mean_logits(values) if has_words(document.text) else {}
+        texts = [document.text, document.pair or ""] if self.reads_pairs else [document.text]
+        logits = mean_logits(values) if all(map(has_words, texts)) else {}
         schemes = self.schemes
         found: dict[str, list[lmtool.Label]] = {
             name: schemes[name].read(logits[name], options.threshold, options.top)

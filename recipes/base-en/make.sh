@@ -6,7 +6,10 @@
 # BASE  folder (or hub name) of sentence-transformers/all-MiniLM-L6-v2
 # WORK  folder for the converted documents and the runs
 set -euo pipefail
-data=$1 base=$2 work=$3
+data=$(cd "$1" && pwd)  # absolute, as the commands below run in WORK
+base=$2
+if [ -d "$base" ]; then base=$(cd "$base" && pwd); fi
+work=$(mkdir -p "$3" && cd "$3" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
 out=$here/../../plugins/lmtool_models_en
 

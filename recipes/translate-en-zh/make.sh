@@ -11,7 +11,7 @@ out=$here/../../plugins/lmtool_models_en
 
 python "$here/prepare.py" "$data" "$work/data/translate"
 cd "$work"
-lmtool pretrain --config "$here/base.toml"
+lmtool pretrain --config "$here/base.toml" --size "$here/cpu.json"
 lmtool train --config "$here/translate.toml" "$@"
 cat "$here/cards/translate-en-zh.md" data/translate/contributors.md >translate-en-zh.md
 lmtool export translate/best --output "$out/translate-en-zh" --overwrite --precision int8 \

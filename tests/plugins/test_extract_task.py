@@ -16,7 +16,7 @@ from lmtool_extract.task import ExtractOptions, ExtractTask
 import lmtool
 from lmtool import Document, Entity
 from lmtool.documents import encode_document
-from lmtool.testing import check_task, tiny_backbone
+from lmtool.testing import check_task, run_cli, tiny_backbone
 
 torch = pytest.importorskip("torch")
 LABELS = {
@@ -45,6 +45,7 @@ def test_labels() -> None:
     assert ExtractTask.collect_labels([Document(text="Ada")]) == {"entities": []}
     assert list(ExtractTask.labels_of(LABELS, ["events"])) == ["events", "arguments"]
     assert list(ExtractTask.labels_of(LABELS, ["relations"])) == ["relations"]
+    assert ExtractTask.labels_of(LABELS, ["arguments"]) == {}  # of no use without their events
 
 
 def test_form() -> None:
@@ -57,6 +58,58 @@ def test_gold_is_of_the_layers_that_the_model_has() -> None:
     assert [events.has_gold(document) for document in DOCUMENTS] == [False] * 4 + [True] * 3 + [
         False
     ]
+
+
+@pytest.mark.parametrize(
+    ("only", "f1"),
+    [
+        ((), {"entities": 66.67, "relations": 100}),
+        (("entities", "relations"), {"entities": 66.67, "relations": 100}),
+        (("relations",), {"friend": 100}),
+        (("entities",), {"LOC": 0, "PER": 100}),
+    ],
+)
+def test_what_nobody_asked_for_is_not_scored(only: tuple[str, ...], f1: dict[str, float]) -> None:
+    gold = related("Ada met Bob in Rome .", ["Ada/PER", "Bob/PER", "Rome/LOC"], [(1, 2, "friend")])
+    entities = list(gold.entities or ())
+    found = gold.with_layers({"entities": [*entities[:2], Entity(start=0, end=7, label="LOC")]})
+    task = ExtractTask({"entities": ["LOC", "PER"], "relations": ["friend"]})
+    asked = task.narrowed(ExtractOptions(only=only))
+    report = asked.score([gold], [found])
+    assert {name: row["f1"] for name, row in report["labels"].items()} == f1
+    assert asked.has_gold(Document(text="x", entities=[])) is (only != ("relations",))
+
+
+def test_what_names_no_entity_is_no_gold() -> None:
+    for document in (*DOCUMENTS, *NOMINALS):
+        ExtractTask.check_gold(document)
+    without = related("Ada met Bob .", ["Ada/PER", "Bob/PER"], [(1, 3, "friend")])
+    with pytest.raises(lmtool.DataError) as caught:
+        ExtractTask.check_gold(without)
+    assert caught.value.message == "relations[0].tail: no entity of the document has the id 'e3'"
+    by_id = happening("Ada left .", ("Go", "left", {"Ada": "Who"}))
+    (argument,) = (by_id.events or ())[0].arguments
+    argument.entity, argument.start, argument.end = "e1", None, None
+    with pytest.raises(lmtool.DataError, match=r"events\[0\]\.arguments\[0\]\.entity: no entity"):
+        ExtractTask.check_gold(by_id)
+    ExtractTask.check_gold(by_id.with_layers({"entities": related("Ada", ["Ada/P"]).entities}))
+
+
+def test_relations_of_entities_without_ids_are_named_with_their_line(tmp_path: Path) -> None:
+    good = related("Ada met Bob .", ["Ada/PER", "Bob/PER"], [(1, 2, "friend")])
+    ends = [Entity(start=0, end=3, label="PER"), Entity(start=8, end=11, label="PER")]
+    bad = good.with_layers({"entities": ends})
+    data = tmp_path / "gold.jsonl"
+    data.write_bytes(b"".join(map(encode_document, (good, bad, bad))))
+    base = tiny_backbone(tmp_path / "base", [good.text])
+    message = f"{data}:2: relations[0].head: no entity of the document has the id 'e1'"
+    result = run_cli("data", "check", "extract", data, "--base", base)
+    assert result.exit_code == 3
+    assert f"cannot be read: {message}" in result.stdout
+    flags = ["--data", data, "--base", base, "-o", tmp_path / "run"]
+    result = run_cli("train", "extract", "--layers", "relations", *flags)
+    assert result.exit_code == 3
+    assert f"error: {message} (and 1 more)" in result.stderr
 
 
 def test_targets_are_of_the_layers_that_the_document_has() -> None:
@@ -232,10 +285,14 @@ def test_it_learns_all_layers_by_heart(tmp_path: Path) -> None:
     assert (given.entities, given.events) == (ada.entities, None)
     ends = {(r.head, r.tail, r.label) for r in given.relations or ()}
     assert ends == {(r.head, r.tail, r.label) for r in ada.relations or ()}
+    report = evaluate(only, DOCUMENTS)
+    assert (report["documents"], list(report["labels"])) == (4, model.labels["relations"])
     (found,) = only.annotate([Document(text=ada.text)])
     assert [e.text for e in found.entities or ()] == ["Ada", "Babbage", "London"]
     assert len(found.relations or ()) == 3
     only = lmtool.load(checkpoint, device="cpu", only=("entities",))
+    report = evaluate(only, DOCUMENTS)
+    assert (report["documents"], list(report["labels"])) == (5, ["LOC", "PER"])
     (found,) = only.annotate([Document(text=paris.text)])
     assert (found.relations, found.events) == (None, None)
     only = lmtool.load(checkpoint, device="cpu", labels=("PER",), threshold=1.0)

@@ -196,6 +196,19 @@ def test_the_language_of_the_record_decides_where_nothing_is_said() -> None:
         TranslateTask(TUNED).prompt(zh, TranslateOptions())
 
 
+@pytest.mark.parametrize(("source", "target"), [("EN", "ZH"), ("English", "chinese"), ("", "Zh")])
+def test_a_language_is_known_by_its_code_and_its_name_in_any_case(source: str, target: str) -> None:
+    task, options = TranslateTask(TUNED), TranslateOptions(source, target)
+    task.check_options(options)
+    assert task.direction(Document(text="Tea."), options) == ("en", "zh")
+    named = Document(text="Tea.", fields={"language": "English"})
+    assert task.direction(named, TranslateOptions()) == ("en", "zh")
+    free = TranslateTask({"chat": True})
+    assert free.direction(Document(text="Tea."), options) == (source and "en", "zh")
+    other = TranslateOptions(target="Brazilian Portuguese")
+    assert free.direction(Document(text="Tea."), other)[1] == "Brazilian Portuguese"
+
+
 def test_what_the_gold_says_about_languages() -> None:
     one = [translated("Tea.", "茶。", "en"), Document(text="x")]
     assert TranslateTask.collect_form(one) == {"prompt": "{from}>{to}: {text}\n", **TUNED}

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +17,10 @@ import msgspec
 import numpy as np
 import pytest
 from lmtool_memory.answers import answer, cited
-from lmtool_memory.forgetting import is_meant
+from lmtool_memory.forgetting import meant
 from lmtool_memory.recalling import Found, fuse, marks
 from lmtool_memory.remembering import Embedder
+from lmtool_memory.showing import indented
 from lmtool_memory.store import Store, Stored
 from lmtool_memory.terms import terms_of
 from memory_kit import fill, vector_of
@@ -81,6 +88,7 @@ def test_what_is_not_there_is_said(notes: Path) -> None:
         assert "nothing relevant is remembered" in said
     summary("recall", "  ", exit_code=2)
     summary("recall", "boats", "--answer", exit_code=2)
+    assert "--list with FILES" in summary("remember", "--list", "notes", exit_code=2)
 
 
 def test_only_what_changed_is_computed(notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +117,7 @@ def test_only_what_changed_is_computed(notes: Path, monkeypatch: pytest.MonkeyPa
     assert min(lines) == 3
     store.close()
     (notes / "book.txt").write_text(book.replace("thing 0.", "nothing.", 1), "utf-8")
-    assert "1 passages added, 13 kept, 1 gone" in summary("remember", "notes/book.txt")
+    assert "1 passage added, 13 kept, 1 gone" in summary("remember", "notes/book.txt")
     assert len(embedded) == 1
 
 
@@ -119,10 +127,47 @@ def test_records_of_jsonl_have_the_line_they_begin_on(notes: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     summary("remember", str(path))
     (best,) = records("recall", "is there warm bread?", "--extractive")
-    assert (best["line"], best["text"]) == (2, "It is warm.") or best["text"].endswith("bread.")
-    assert rows[1]["text"][best["start"] : best["end"]] == best["text"]
+    assert (best["line"], best["text"]) == (2, "The baker sells\nfresh bread.")
+    assert (best["start"], best["end"]) == (0, len(best["text"]))
     path.write_text('{"text": "Good."}\nno json\n', "utf-8")
-    assert "1 passages added" in summary("remember", str(path), exit_code=3)
+    said = summary("remember", str(path), exit_code=3)
+    assert "1 passage added, 0 kept, 0 gone" in said
+    assert f"{path}: not read whole, so what was remembered of it stays" in said
+    assert run_cli("remember", "--list").stdout == f"3\t{path}\n"
+
+
+def test_what_cannot_be_read_again_stays(notes: Path) -> None:
+    """Of a file in another encoding, cut off, or without the field of its text."""
+    rows = notes / "rows.csv"
+    rows.write_text("title,body\nThe lighthouse,The bakery\n", "utf-8")
+    summary("remember", "notes/sea.txt", "notes/garden.md")
+    summary("remember", "notes/rows.csv", "--text-field", "body")
+    listed = run_cli("remember", "--list").stdout
+    assert listed.count("\n") == 3
+    (notes / "sea.txt").write_bytes(SEA.encode() + b" caf\xe9")
+    rows.write_text("title,body\nThe lighthouse,The bakery was closed\n", "utf-8")
+    said = summary("remember", "notes", exit_code=3)
+    assert "1 unchanged: 0 passages added, 0 kept, 0 gone" in said
+    assert run_cli("remember", "--list").stdout == listed
+    assert records("recall", "who guides the boats at night?")[0]["text"] == SEA
+    (notes / "sea.txt").write_text(SEA + " It is dark.", "utf-8")
+    assert "1 passage added, 0 kept, 1 gone" in summary("remember", "notes/sea.txt")
+
+
+def test_what_is_piped_in_stays_beside_what_was(notes: Path) -> None:
+    for text in (SEA, "The bakery is open."):
+        done = run_cli("remember", "-", stdin=text)
+        assert "1 source: 1 passage added, 0 kept, 0 gone" in done.stderr
+    done = run_cli("remember", "-", stdin=SEA)
+    assert done.stderr.strip() == "1 source, 1 unchanged: 0 passages added, 0 kept, 0 gone"
+    listed = [line.split("\t") for line in run_cli("remember", "--list").stdout.splitlines()]
+    assert [n for n, _ in listed] == ["1", "1"]
+    assert all(re.fullmatch("<stdin [0-9a-f]{8}>", name) for _, name in listed)
+    found = records("recall", "who guides the boats at night?")[0]
+    assert (found["text"], found["line"]) == (SEA, 1)
+    assert "stdin is named twice" in summary("remember", "-", "-", exit_code=2)
+    summary("forget", "--source", found["source"])
+    assert run_cli("remember", "--list").stdout.count("\n") == 1
 
 
 def test_the_best_sentence(notes: Path) -> None:
@@ -138,7 +183,7 @@ def test_forget(notes: Path) -> None:
     for wrong in ([], ["--all"], ["--all", "--yes", "--source", "x"]):
         summary("forget", *wrong, exit_code=2)
     assert "no such source" in summary("forget", "--source", "other.txt", exit_code=1)
-    assert summary("forget", "--source", "*.md") == "1 sources with 1 passages forgotten"
+    assert summary("forget", "--source", "*.md") == "1 source with 1 passage forgotten"
     assert run_cli("remember", "--list").stdout == f"1\t{notes / 'sea.txt'}\n"
     summary("recall", "invoice KX-4471", "--mode", "words", exit_code=1)
     summary("forget", "--all", "--yes")
@@ -150,21 +195,123 @@ def test_sources_by_pattern(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.chdir(tmp_path)
     name = str(tmp_path / "notes" / "a.md")
     for pattern in (name, "notes", "notes/", "notes/*", "a.md", "*.md", "notes/a.md", "."):
-        assert is_meant(name, pattern), pattern
+        assert meant([name], pattern) == {name}, pattern
     for pattern in ("note", "b.md", "a", "*.txt", "otes/a.md"):
-        assert not is_meant(name, pattern), pattern
+        assert meant([name], pattern) == set(), pattern
 
 
-def test_a_memory_of_another_model_is_an_error(notes: Path) -> None:
-    fill(notes.parent / "notes.db", "a", ["one"])
-    store = Store(notes.parent / "notes.db")
+@pytest.mark.parametrize("folder", ["notes", "no[t]es*"])
+def test_a_name_wins_over_what_it_means_as_a_glob(
+    folder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = tmp_path / folder
+    here.mkdir()
+    monkeypatch.chdir(here)
+    known = ("a[1].txt", "a1.txt", "sub/a1.txt", "sub/b*.md", "sub/bc.md")
+    names = {name: str(here / name) for name in known} | {"<stdin 12ab>": "<stdin 12ab>"}
+    for pattern, *wanted in (
+        ("a[1].txt", "a[1].txt"),
+        (str(here / "a[1].txt"), "a[1].txt"),
+        ("a1.txt", "a1.txt"),
+        ("sub/b*.md", "sub/b*.md"),
+        ("b*.md", "sub/b*.md"),  # by its last part
+        ("s*/b*.md", "sub/b*.md", "sub/bc.md"),
+        ("a?.txt", "a1.txt", "sub/a1.txt"),
+        ("<stdin*>", "<stdin 12ab>"),
+    ):
+        assert meant(names.values(), pattern) == {names[name] for name in wanted}, pattern
+    others = [name for name in names.values() if not name.endswith("a[1].txt")]
+    assert meant(others, "a[1].txt") == {names["a1.txt"], names["sub/a1.txt"]}
+
+
+def test_a_memory_of_another_model_is_computed_again(notes: Path) -> None:
+    """Until then its words are searched; the texts of files that are gone are there as well."""
+    memory = notes.parent / "notes.db"
+    fill(memory, "a", [f"text {n}" for n in range(600)])
+    fill(memory, "b", [SEA])
+    store = Store(memory)
     with store.writing():
+        store.forget(1)  # a block without passages before the one that is left
         store.set_model("base-en 0123", "base-en", 16)
     store.close()
-    for command in (["recall", "one"], ["remember", "notes"]):
+    other = "a memory of the model 'base-en 0123', and this is 'base-en "
+    for command in (["recall", "the sea", "--mode", "meaning"], ["remember", "notes"]):
         said = summary(*command, exit_code=2)
-        assert "a memory of the model 'base-en 0123', and this is 'base-en " in said
-    assert records("recall", "one", "--mode", "words")[0]["text"] == "one"  # needs no model
+        assert other in said
+        assert "lmtool remember --model base-en computes them again from the texts" in said
+    assert records("recall", "lighthouse", "--mode", "words")[0]["text"] == SEA  # needs no model
+    for flags in ([], ["--extractive"]):
+        done = run_cli("recall", "the keeper of the lighthouse", *flags)
+        assert json.loads(done.stdout)["text"] == SEA
+        assert f"searched by words alone: {memory}: {other}" in done.stderr
+    said = summary("remember", "--model", "base-en")
+    assert re.fullmatch("1 passage computed again with base-en [0-9a-f]+", said)
+    (found,) = records("recall", "who guides the boats at night?", "--mode", "meaning")
+    assert found["text"] == SEA
+    said = summary("remember", "--model", "base-en", "notes/garden.md")
+    assert said == "1 source: 1 passage added, 0 kept, 0 gone"
+    assert "0 passages computed again" in summary("remember", "--model", "base-en")
+    summary("recall", "when does the landlord get the rent?", "--mode", "meaning")
+
+
+def test_what_fails_leaves_no_memory(notes: Path) -> None:
+    memory = notes.parent / "new" / "new.db"
+    for wrong, exit_code in (
+        (["notes", "--model", "nowhere"], 4),
+        (["nothing.txt"], 2),
+        (["--model", "base-en"], 2),
+    ):
+        summary("remember", *wrong, "--memory", str(memory), exit_code=exit_code)
+        assert not memory.parent.exists()
+    said = summary("remember", "notes", "--memory", "/proc/none/m.db", exit_code=2)
+    assert "/proc/none/m.db: cannot be written: " in said
+    assert "name another memory with --memory" in said
+
+
+def test_a_full_disk_is_no_answer(notes: Path) -> None:
+    summary("remember", "notes")
+    command = [sys.executable, "-m", "lmtool.cli.main", "recall", "boats", "--mode", "words"]
+    with Path("/dev/full").open("wb") as full:
+        command[4:5] = ["lighthouse"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: No space left on device\n")
+
+
+@contextlib.contextmanager
+def nothing_writable(folder: Path) -> Iterator[None]:
+    """Let nobody write to a folder and its files; root gives its rights up meanwhile."""
+    for file in folder.iterdir():
+        file.chmod(0o444)
+    folder.chmod(0o555)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("is_in_use", [False, True])
+def test_a_memory_that_cannot_be_written_is_read(notes: Path, is_in_use: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        memory = Path(folder) / "m ?.db"
+        summary("remember", "notes", "--memory", str(memory))
+        ask = ["recall", "lighthouse", "--mode", "words", "--memory", str(memory)]
+        wanted = records(*ask)
+        listed = run_cli("remember", "--list", "--memory", str(memory)).stdout
+        assert {file.name for file in Path(folder).iterdir()} == {"m ?.db", "m ?.db.lock"}
+        if is_in_use:  # by somebody else, who may write
+            stack.callback(Store(memory).close)
+        with nothing_writable(Path(folder)):
+            assert records(*ask) == wanted
+            assert run_cli("remember", "--list", "--memory", str(memory)).stdout == listed
+            done = run_cli("remember", "-", "--memory", str(memory), stdin=SEA)
+            assert done.exit_code == 2
+            assert "m ?.db: cannot be written: Permission denied" in done.stderr
+            summary("forget", "--all", "--yes", "--memory", str(memory), exit_code=2)
+        assert records(*ask) == wanted
 
 
 def test_records_are_documents(notes: Path) -> None:
@@ -174,6 +321,15 @@ def test_records_are_documents(notes: Path) -> None:
     assert piped.exit_code == 0, piped.stderr
     again = json.loads(piped.stdout)
     assert {key: again[key] for key in first} == first
+    found = run_cli("recall", "open invoices of the plumber", "--format", "jsonl").stdout
+    short = run_cli("summarize", "-", "--sentences", "1", "--format", "jsonl", stdin=found)
+    assert short.exit_code == 0, short.stderr
+    for before, after in zip(
+        map(json.loads, found.splitlines()), map(json.loads, short.stdout.splitlines()), strict=True
+    ):
+        assert {key: after[key] for key in before} == before
+        start, end = after["summary"]["sentences"][0]
+        assert before["text"][start:end].strip()
 
 
 LOST = "The king lost his hat in the sea."
@@ -232,6 +388,20 @@ def test_ranks_are_fused() -> None:
     fused = fuse([[5, 6, 7], [7, 5]])
     assert sorted(fused, key=lambda n: -fused[n]) == [5, 7, 6]
     assert fused[6] == 1 / 62
+
+
+def test_the_view_keeps_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "21")
+    text = "- a list\r\n  of bread\n\n\tdef bake(bread):\n| a long line that is cut\n"
+    assert indented(text, [(15, 20), (32, 37)]).splitlines() == [
+        "  - a list",
+        "    of *bread*",
+        "",
+        "      def",
+        "      bake(*bread*):",
+        "  | a long line that",
+        "  is cut",
+    ]
 
 
 def test_marks_follow_the_index() -> None:
@@ -333,6 +503,11 @@ def test_what_is_masked_is_nowhere_in_the_memory(letter: Path) -> None:
     back = run_cli("redact", "--restore", "--key", key, "-", stdin=lines)
     for line in map(json.loads, back.stdout.splitlines()):
         assert line["text"] == LETTER[line["start"] : line["end"]]
+        assert "masked" not in line
+    kept = run_cli(
+        "redact", "--restore", "--key", key, "-", stdin='{"text":"[PER-9]","masked":true}'
+    )
+    assert json.loads(kept.stdout)["masked"] is True  # not whole
     (best,) = records("recall", "was the call short?", "--extractive")
     assert best["text"] == "The call of [PER-1.2] to [EMAIL-1] was short."
     assert (best["start"], best["end"]) == (last["start"], last["end"])
@@ -344,9 +519,26 @@ def test_masks_without_a_key_have_no_numbers(letter: Path) -> None:
     (first, *_) = records("recall", "who spoke about phones?")
     assert first["text"].startswith("[PER] met [PER] in [LOC]. They")
     letter.write_text("A new line.\n\n" + LETTER, "utf-8")
-    assert "1 passages added, 2 kept, 1 gone" in summary("remember", str(letter), "--redact")
+    assert "1 passage added, 2 kept, 1 gone" in summary("remember", str(letter), "--redact")
     assert "2 passages added, 1 kept, 2 gone" in summary("remember", str(letter))  # as it is
     assert "masked" not in records("recall", "who spoke about phones?")[0]
+
+
+def test_what_cannot_be_read_again_counts_as_unmasked(letter: Path) -> None:
+    """Until it is read whole, and its names are out of the file."""
+    memory = letter.parents[1] / "notes.db"
+    summary("remember", str(letter))
+    letter.write_bytes(LETTER.encode() + b"caf\xe9")
+    said = summary("remember", str(letter), "--redact", exit_code=3)
+    assert f"{letter}: not read whole, so what was remembered of it stays, unmasked" in said
+    (last,) = records("recall", "call short", "--mode", "words")
+    assert last["text"].endswith("The call of Cook to a@b.org was short.")
+    assert "masked" not in last
+    letter.write_text(LETTER, "utf-8")
+    assert "2 gone" in summary("remember", str(letter), "--redact")
+    assert holds(memory, *NAMES[3:], "merkel", "angela") == []
+    (last,) = records("recall", "call short", "--mode", "words")
+    assert last["masked"] is True
 
 
 def test_records_are_masked_each_by_itself(letter: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from memory_kit import SIZE, check, fill, news, texts_of, vector_of
 
 from lmtool import DataError, UsageError
 
-N_KILLS = 50
+N_KILLS, N_KILLS_OF_COMMANDS = 38, 12
 DRIVER = """
 import itertools, os, sys, time
 from pathlib import Path
@@ -31,20 +33,21 @@ def say(*words):
 
 def work(first):
     store = Store(Path(sys.argv[1]), create=True)
-    store._db.execute("PRAGMA synchronous = OFF")  # the system outlives the process: faster
     for number in itertools.count(first):
         texts = [f"w{number}x{i} of batch {number}" for i in range(20)]
         vectors = np.stack([vector_of(text) for text in texts])
+        say("adds", number)
         with store.writing():
             if not store.size:
                 store.set_model("by-heart", "by-heart", SIZE)
             store.add(news(store, f"s{number}", texts), vectors)
-        say(number)
+        say("added", number)
         old = [source for source, name, _ in store.sources() if name == f"s{number - 2}"]
         if number % 3 and old:
+            say("forgets", number - 2)
             with store.writing():
                 store.forget(old[0])
-            say(2 - number)
+            say("forgot", number - 2)
 
 for line in sys.stdin:
     child = os.fork()
@@ -52,10 +55,31 @@ for line in sys.stdin:
         work(int(line))
     say("child", child)
     os.waitpid(child, 0)
-    say("killed")
+    say("killed", child)
 """
 """Forks a worker for each line, which has a number to begin with: fifty interpreters would take a
-minute to start."""
+minute to start. It says what it is about to do, and that it has done it."""
+
+
+@contextlib.contextmanager
+def started(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run code that is told by lines, and says lines."""
+    places = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": places},
+    ) as process:  # fmt: skip
+        yield process
+    assert process.returncode == 0
+
+
+def said_by(process: subprocess.Popen[str]) -> tuple[str, int]:
+    """Return the next word that a process says, and its number."""
+    assert process.stdout
+    word, _, number = process.stdout.readline().partition(" ")
+    assert word, "the driver died"
+    return word, int(number)
 
 
 def test_what_is_added_is_found(tmp_path: Path) -> None:
@@ -250,43 +274,121 @@ def test_vectors_keep_two_digits() -> None:
 
 
 def test_a_kill_loses_nothing_that_was_committed(tmp_path: Path) -> None:
-    """A process that adds and forgets is killed 50 times, at moments of chance."""
+    """A process that adds and forgets is killed at moments of chance.
+
+    What it said it had added is there, and what it said it had forgotten is not; of what it was
+    about to do, all is done or nothing.
+    """
     path, chance = tmp_path / "m.db", np.random.default_rng(0)
-    places = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(path)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": places},
-    )  # fmt: skip
-    assert process.stdin
-    assert process.stdout
     there: set[int] = set()
-    number = 1
-    for n_killed in range(N_KILLS):
-        print(number, file=process.stdin, flush=True)
-        child, wait = 0, int(chance.integers(0, 4))
-        while (line := process.stdout.readline().strip()) != "killed":
-            assert line, "the driver died"
-            if line.startswith("child"):
-                child = int(line.split()[1])
-            else:
-                said, wait = int(line), wait - 1
-                there = there | {said} if said > 0 else there - {-said}
-                number = max(number, said)
-            if child and wait <= 0:
-                time.sleep(chance.uniform(0, 0.01))
-                os.kill(child, signal.SIGKILL)
-                child = 0
-        store = Store(path, create=True)
-        batches = [int(text.split()[-1]) for text in texts_of(store)]
-        if n_killed % 10 == 9:
-            check(store)
-        store.close()
-        assert set(Counter(batches).values()) <= {20}  # each whole
-        assert len(there ^ set(batches)) <= 1  # but for the one that was not said any more
-        there = set(batches)
-        number += 2
-    process.stdin.close()
-    assert process.wait() == 0
-    process.stdout.close()
+    number = n_open = 1
+    with started(DRIVER, str(path)) as process:
+        assert process.stdin
+        for n_killed in range(N_KILLS):
+            print(number, file=process.stdin, flush=True)
+            child, wait = 0, int(chance.integers(0, 8))
+            maybe: set[int] = set()
+            while (said := said_by(process))[0] != "killed":
+                word, about = said
+                if word == "child":
+                    child = about
+                else:
+                    wait -= 1
+                    maybe = {about} if word in ("adds", "forgets") else set()
+                    number = max(number, about)
+                    there = there | {about} if word == "added" else there - {about}
+                if child and wait <= 0:
+                    time.sleep(chance.uniform(0, 0.005))
+                    os.kill(child, signal.SIGKILL)
+                    child = 0
+            n_open += bool(maybe)
+            store = Store(path, create=True)
+            batches = Counter(int(text.split()[-1]) for text in texts_of(store))
+            if n_killed % 10 == 9:
+                check(store)
+            store.close()
+            assert set(batches.values()) <= {20}  # each whole
+            assert there <= set(batches) <= there | maybe
+            there = set(batches)
+            number += 2
+        process.stdin.close()
     assert len(there) > N_KILLS // 3
+    assert n_open > N_KILLS // 4  # killed in the middle, and not only between
+
+
+COMMANDS = """
+import os, signal, sys, time
+import lmtool_memory.remembering as remembering
+from lmtool.cli.main import run
+from memory_kit import ByHeart
+
+remembering.Embedder = ByHeart
+for line in sys.stdin:
+    seconds, *arguments = line.split()
+    began = time.monotonic()
+    child = os.fork()
+    if not child:
+        os._exit(run(arguments))
+    if float(seconds):
+        time.sleep(float(seconds))
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    os.write(1, f"{(time.monotonic() - began) * 1e6:.0f} {status}\\n".encode())
+"""
+"""Runs a command line in a process of its own for each line, which it kills after some seconds."""
+
+
+def test_killed_commands_lose_nothing(tmp_path: Path) -> None:
+    """`remember` of a file that has changed, which keeps, adds and deletes, and `forget`.
+
+    `forget` writes the file anew. What a killed command leaves is whole, and holds all that was
+    there and is still meant; the same command then brings what an undisturbed one does.
+    """
+    memory, chance = tmp_path / "m.db", np.random.default_rng(1)
+    stays, changes = tmp_path / "stays.jsonl", tmp_path / "changes.jsonl"
+    forget = ("forget", "--source", changes)
+
+    def write(path: Path, numbers: Iterable[int]) -> set[str]:
+        texts = [f"{path.stem}{n} is a text" for n in numbers]
+        path.write_text("".join(f'{{"text": "{text}"}}\n' for text in texts), "utf-8")
+        return set(texts)
+
+    with started(COMMANDS) as process:
+        assert process.stdin
+
+        def run(*arguments: object, after: float = 0.0) -> tuple[float, bool]:
+            """Return the seconds that a command took, and whether it was killed."""
+            assert process.stdin
+            print(after, *arguments, "--memory", memory, file=process.stdin, flush=True)
+            microseconds, status = said_by(process)
+            assert status == (signal.SIGKILL if after else 0) or status == 0
+            return float(microseconds) / 1e6, status != 0
+
+        kept, old = write(stays, range(100)), write(changes, range(400))
+        run("remember", stays, changes, "-q")
+        whole = run(*forget)[0]
+        seconds, n_killed = run("remember", changes, "-q")[0], 0
+        for number in range(N_KILLS_OF_COMMANDS // 2):
+            new = write(changes, range(100 * number + 50, 100 * number + 450))
+            n_killed += run("remember", changes, "-q", after=chance.uniform(0.001, seconds))[1]
+            found = stored(memory)
+            assert len(found) == len(set(found))
+            assert kept | (old & new) <= set(found) <= kept | old | new
+            run("remember", changes, "-q")
+            assert set(stored(memory)) == kept | new
+            n_killed += run(*forget, after=chance.uniform(0.001, whole))[1]
+            assert set(stored(memory)) in (kept, kept | new)
+            run("remember", changes, "-q")
+            assert set(stored(memory)) == kept | new
+            old = new
+        process.stdin.close()
+    assert n_killed >= N_KILLS_OF_COMMANDS // 2
+
+
+def stored(path: Path) -> list[str]:
+    """Return the texts of a memory, whose parts belong together."""
+    store = Store(path)
+    try:
+        return check(store)
+    finally:
+        store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -52,6 +53,58 @@ def test_one_mask_across_documents(tiny_bundle: Path) -> None:
         "[PER-3] met [PER-3]",
         "[PER-3] met [EMAIL-1]",
         "[EMAIL-1]",
+    ]
+
+
+def found(text: str, *names: tuple[str, str]) -> Document:
+    """Return a document in which these names were found by somebody, each once and in order."""
+    entities, at = [], 0
+    for name, label in names:
+        at = text.index(name, at)
+        entities.append(lmtool.Entity(start=at, end=at + len(name), text=name, label=label))
+        at += len(name)
+    return Document(text=text, entities=entities)
+
+
+def test_one_name_has_one_kind(tiny_bundle: Path, tmp_path: Path) -> None:
+    """In a document what most of its mentions have, in a run and with a key what it had first."""
+    key = tmp_path / "key.json"
+    at_first = found(
+        "Longbourn saw Mr. Longbourn , LONGBOURN and Longbourn's Hall",
+        ("Longbourn", "ORG"), ("Longbourn", "PER"), ("LONGBOURN", "LOC"), ("Longbourn's", "LOC"),
+    )  # fmt: skip
+    later = found("Longbourn and Hertford", ("Longbourn", "ORG"), ("Hertford", "ORG"))
+    masks = re.compile(r"\[[A-Z]+-[0-9]+")
+    for options in ({}, {"key": key}):
+        model = redact(tiny_bundle, **options)
+        first, second = model.annotate([at_first, later])
+        assert set(masks.findall(first.text)) == {"[LOC-1"}
+        assert {span["kind"] for span in first.layer("redactions")} == {"LOC"}
+        assert masks.findall(second.text) == ["[LOC-1", "[ORG-1"]
+    again = redact(tiny_bundle, key=key)(later)
+    assert masks.findall(again.text) == ["[LOC-1", "[ORG-1"]
+    alone = redact(tiny_bundle, mask="<{kind}>").annotate([at_first, later])
+    assert alone[1].text == "<ORG> and <ORG>"  # the same in every run
+
+
+def test_a_title_tells_people_apart(tiny_bundle: Path) -> None:
+    text = "Mr. Bingley met CAROLINE BINGLEY and Bingley"
+    names = (("Bingley", "PER"), ("CAROLINE BINGLEY", "PER"))
+    assert redact(tiny_bundle)(found(text, *names)).text == "Mr. [PER-1] met [PER-2] and [PER-1]"
+
+
+def test_a_table_has_the_masked_texts(tiny_bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "cust.csv"
+    file.write_text("id,text,pair\n7,Tim Cook met a@b.org,Angela\n8,nobody,\n", "utf-8")
+    result = run_cli("redact", file, "-m", tiny_bundle, "-f", "csv", "-q")
+    assert result.exit_code == 0
+    assert list(csv.reader(result.stdout.splitlines()))[1:] == [
+        ["7", "text", "", "", "", "[PER-1] met [EMAIL-1]", ""],
+        ["7", "pair", "", "", "", "[PER-2]", ""],
+        ["7", "redactions", "PER", "0", "7", "[PER-1]", ""],
+        ["7", "redactions", "EMAIL", "12", "21", "[EMAIL-1]", ""],
+        ["8", "text", "", "", "", "nobody", ""],
+        ["8", "pair", "", "", "", "", ""],
     ]
 
 
@@ -153,10 +206,49 @@ def test_the_way_back_in_the_shell(tiny_bundle: Path, tmp_path: Path) -> None:
     text = f"{TEXT}\n\tTim [PER-1] \nnothing\n"
     file, key, out = (tmp_path / name for name in ("a.txt", "key.json", "out.txt"))
     file.write_text(text, "utf-8")
-    flags = ["-m", tiny_bundle, "--key", key, "--format", "txt", "-q"]
+    flags = ["-m", tiny_bundle, "--key", key, "--no-whole-file", "--format", "txt", "-q"]
     assert run_cli("redact", file, *flags, "-o", out).exit_code == 0
     assert "Tim" not in out.read_text("utf-8")
     assert run_cli("redact", "--restore", out, *flags).stdout == text
+
+
+FILE = "\ufeffHello, Tim Cook met\r\n\r\n   \n\nAngela\tin Berlin.\n\nCook: a@b.org"
+"""With a byte order mark, blank lines, line ends of both kinds, and none at its end."""
+
+
+@pytest.mark.parametrize("text", [FILE, FILE + "\n", FILE + "\r\n\r\n", "Tim", "\n", ""])
+def test_a_text_file_comes_back_byte_for_byte(text: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    file, key, out = tmp_path / "mail.md", tmp_path / "key.json", tmp_path / "masked.md"
+    file.write_bytes(text.encode())
+    flags = ["-m", tiny_bundle, "--key", key, "--input-format", "raw", "-f", "raw", "-q"]
+    assert run_cli("redact", file, *flags, "-o", out).exit_code == 0
+    masked = out.read_bytes().decode()
+    assert masked.count("\n") == text.count("\n")
+    assert not re.search("Tim|Cook|Angela|Berlin|a@b", masked)
+    for name in ("Cook", "Tim Cook"):  # the whole file is one document
+        assert name not in text or "[PER-1" in masked
+    back = run_cli("redact", "--restore", out, *flags, "-o", tmp_path / "back")
+    assert back.exit_code == 0, back.stderr
+    assert (tmp_path / "back").read_bytes() == text.encode()
+
+
+def test_a_whole_text_is_no_line(tiny_bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mail.txt"
+    file.write_text("Tim Cook\n\nmet Angela\n", "utf-8")
+    flags = ["redact", file, "-m", tiny_bundle, "-q", "-f"]  # read whole where nobody says how
+    refused = run_cli(*flags, "txt")
+    assert refused.exit_code == 3
+    assert "or the text as it is (--format raw)" in refused.stderr
+    assert run_cli(*flags, "raw").stdout == "[PER-1]\n\nmet [PER-2]\n"
+    assert run_cli(*flags, "txt", "--no-whole-file").stdout == "[PER-1]\nmet [PER-2]\n"
+
+
+def test_a_file_in_another_encoding_says_so(tiny_bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mail.txt"
+    file.write_bytes("Tim in Besançon".encode("latin-1"))
+    flags = ["redact", file, "-m", tiny_bundle, "--input-format", "raw", "-f", "raw", "-q"]
+    assert "--encoding" in run_cli(*flags).stderr
+    assert run_cli(*flags, "--encoding", "latin-1").stdout.startswith("[PER-1] in ")
 
 
 def test_a_mask_that_the_key_does_not_have(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -189,6 +281,7 @@ def test_a_mask_is_in_the_key_before_it_is_in_the_output(tiny_bundle: Path, tmp_
     file, out, key = (tmp_path / name for name in ("a.txt", "out.jsonl", "key.json"))
     file.write_text("".join(f"Tim met u{n}@b.org\n" for n in range(2_500)), "utf-8")
     flags = ["-m", tiny_bundle, file, "-o", out, "--key", key, "--only", "EMAIL", "--resume", "-q"]
+    flags.append("--no-whole-file")
     command = [sys.executable, "-m", "lmtool.cli.main", "redact", *map(str, flags)]
     partial = tmp_path / "out.jsonl.partial"
     process = subprocess.Popen(command, env={**os.environ, "LMTOOL_PLUGINS": ""})
@@ -235,6 +328,17 @@ def test_what_needs_no_model_loads_none(
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert done.stdout == "a@b.org\n"
+
+
+def test_a_script_that_the_model_does_not_know_is_said() -> None:
+    chinese = "李明和王芳昨天在北京大学见面，讨论了新的合作项目。"
+    lines = [chinese, "Ada Lovelace lived in London. 李明", chinese, "Zoë and Ænna"]
+    for flags, wanted in (([], 1), (["--only", "EMAIL"], 0)):
+        result = run_cli("redact", *flags, "-", "--no-whole-file", stdin="\n".join(lines))
+        assert result.exit_code == 0
+        said = "does not know the script of a text, and finds no names in it: 李明和王芳昨天在北京"
+        assert result.stderr.count(said) == result.stderr.count("warning") == wanted
+    assert "warning" not in run_cli("redact", "--text", lines[1]).stderr
 
 
 def test_a_model_of_another_task_is_refused() -> None:

@@ -14,6 +14,7 @@ from lmtool_redact.names import (
     normal,
     repeated,
     surnames,
+    titled,
     trimmed,
     without_overlaps,
 )
@@ -58,10 +59,31 @@ def test_kinds_of_other_labels() -> None:
         ({"tim cook", "tim"}, {"tim": "tim cook"}),
         ({"ann lee ann", "lee"}, {}),
         (set(), {}),
+        ({"Mr. Bingley", "CAROLINE BINGLEY"}, {}),
+        ({"Miss Bingley", "CAROLINE BINGLEY"}, {"bingley": "caroline bingley"}),
+        ({"Mr. Bingley", "Miss Bingley", "Caroline Bingley", "Jo Bingley"}, {}),
+        ({"Mr. Cook", "Tim Cook", "Ann Cook"}, {"cook": "tim cook"}),
+        ({"Mr Cook", "Dr. Lee Cook"}, {"cook": "lee cook"}),
+        ({"Mr Cook", "Mrs. Lee Cook"}, {}),
+        ({"Ann James", "James"}, {"james": "ann james"}),
     ],
 )
 def test_full_names(names: set[str], wanted: dict[str, str]) -> None:
     assert full_names(names) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("When Mr.\nBingley", "Mr.\nBingley"),
+        ("The Prof. Dr. Bingley", "Prof. Dr. Bingley"),
+        ("Farmr Bingley", "Bingley"),
+        ("miss. Bingley", "miss. Bingley"),
+        ("Bingley", "Bingley"),
+    ],
+)
+def test_titles_before_names(text: str, wanted: str) -> None:
+    assert titled(text, text.index("Bingley"), len(text)) == wanted
 
 
 def test_names_that_stand_elsewhere_too() -> None:

@@ -6,7 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
-from lmtool_roles.decoding import best_tags, find_arguments, find_predicates, viterbi
+from lmtool_roles.decoding import (
+    Arguments,
+    best_tags,
+    find_arguments,
+    find_predicates,
+    viterbi,
+    without_repeats,
+)
 
 OUT, B0, I0, B1, I1 = range(5)
 Spans = list[tuple[int, int, int, int]]
@@ -72,6 +79,23 @@ def test_the_score_of_an_argument_is_the_mean_probability_of_its_role() -> None:
     found = find_arguments(np.log(probabilities), np.array([[OUT, B0, I0]]))
     assert found.score.tolist() == pytest.approx([(0.7 + 0.7) / 2])
     assert found.role.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("roles", "kept"),
+    [
+        (("ARG0", "C-ARG0"), [1, 2, 3, 5]),  # of equal scores the first
+        (("R-ARG1", "ARGA"), [0, 1, 3, 4, 5, 6]),
+        (("ARGM-TMP", "R-ARG1"), [0, 1, 2, 3, 4, 5, 6]),
+        (("agent", "theme"), [0, 1, 2, 3, 4, 5, 6]),  # another scheme than PropBank's
+    ],
+)
+def test_a_frame_has_a_core_role_once(roles: tuple[str, str], kept: list[int]) -> None:
+    row, role = np.array([0, 0, 0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 0, 0, 0])
+    score, first = np.array([0.5, 0.9, 0.8, 0.9, 0.7, 0.6, 0.6]), np.arange(7)
+    found = without_repeats(Arguments(row, first, first + 1, role, score), roles)
+    assert found.first.tolist() == kept
+    assert found.score.tolist() == score[kept].tolist()
 
 
 def is_valid(tags: tuple[int, ...]) -> bool:

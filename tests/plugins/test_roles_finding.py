@@ -98,6 +98,23 @@ def test_arguments_stay_in_the_sentence() -> None:
     assert found == [[("saw", [("ARG0", "Ada"), ("ARG1", ".")]), ("left", [("ARG0", "he")])]]
 
 
+class Repeating(Stub):
+    """ARG0 is the word before and, less surely, the one behind."""
+
+    def arguments(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        tags = np.zeros((*feeds["mask"].shape, 5), np.float32)
+        for distance, logit in ((-1, 12), (1, 6)):
+            tags[feeds["distances"] == FARTHEST + distance, TAGS.index("B-ARG0")] = logit
+        return {"tags": tags}
+
+
+def test_a_core_role_is_found_once() -> None:
+    read = window("Ada saw him")
+    stub = Repeating([read])
+    ((frame,),) = find_frames(stub.graphs, {"hidden": stub.hidden}, [read], ROLES, is_given=False)
+    assert [argument[:3] for argument in frame.arguments] == [(0, 3, "ARG0")]
+
+
 def test_nothing_is_run_without_predicates() -> None:
     found, stub = find("nothing at all", "")
     assert (found, stub.shapes) == ([[], []], [])

@@ -29,9 +29,11 @@ def document(*sentences: str, gold: int) -> lmtool.Document:
 DOCUMENTS = [
     document("Rain fell all day.", "We show that cats like milk.", "Dogs were out.", gold=1),
     document("We show that trains are late.", "Many people wait.", "Nobody likes it.", gold=0),
-    document("Bread is old.", "It has been made for long.", "We show that salt helps.", gold=2),
+    document(
+        "Bread is old.", "It has been made for long.", "We show that salt helps the dough.", gold=2
+    ),
     document("Some birds sing at night.", "We show that light is why.", gold=1),
-    document("今天下雨了很久。", "We show that it rains.", gold=1),
+    document("今天下雨了很久。", "We show that it rains a lot.", gold=1),
 ]
 TEXT = "The car is red and old. The boat is in the harbour. Milk is in the bottle again."
 
@@ -159,8 +161,42 @@ def test_a_query_is_read_by_the_model(model: Path) -> None:
     assert len(found.task.form["vector"]) == 32
     (span,) = found(lmtool.Document(text=TEXT)).summary.sentences
     assert TEXT[slice(*span)] == "The boat is in the harbour."
-    with pytest.raises(lmtool.UsageError, match="has no word"):
-        lmtool.load(model, device="cpu", query="\u200b")
+
+
+@pytest.mark.parametrize("query", ["\u200b", "  ", "???"])
+def test_a_query_without_words_is_an_error(model: Path, query: str) -> None:
+    with pytest.raises(lmtool.UsageError, match="has no word") as caught:
+        lmtool.load(model, device="cpu", query=query)
+    assert caught.value.hint == "say in words what is looked for"
+
+
+def test_a_script_that_the_model_does_not_know_is_said_once(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = lmtool.load(model, device="cpu")
+    found(lmtool.Document(text=TEXT))
+    assert not caplog.messages
+    unread = [lmtool.Document(id=f"{n}.txt", text="дом стоит у реки. " * n) for n in (3, 4)]
+    assert len(list(found.pipe(unread))) == 2
+    (message,) = caplog.messages
+    assert message.startswith("3.txt: the model does not know the script of this text")
+
+
+def test_a_text_file_is_one_document(model: Path, tmp_path: Path) -> None:
+    """Unless its lines are asked for; words are not filled with what is left over."""
+    path = tmp_path / "a.txt"
+    path.write_text("Rain fell\nall day.\n\nWe show that cats like milk.\n", "utf-8")
+    command = ("summarize", "--model", model, "--device", "cpu", path)
+    (record,) = map(json.loads, run_cli(*command, "--sentences", 2).stdout.splitlines())
+    assert record["summary"]["text"] == "Rain fell all day.\nWe show that cats like milk."
+    lines = run_cli(*command, "--no-whole-file").stdout.splitlines()
+    assert [json.loads(line)["text"] for line in lines] == [
+        "Rain fell", "all day.", "We show that cats like milk.",
+    ]  # fmt: skip
+    (record,) = map(json.loads, run_cli(*command, "--words", 90).stdout.splitlines())
+    assert record["summary"]["text"] == "We show that cats like milk."
+    shown = run_cli(*command, "--sentences", 1, "-f", "text").stdout
+    assert shown == f"summary:\nWe show that cats like milk. ({path}, characters 20 to 48)\n\n"
 
 
 def test_batches_have_half_the_tokens(model: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from lmtool_understand.schemes import (
     NUMBER,
     SEVERAL,
     Scheme,
+    check_kinds,
+    check_labels,
     collect_form,
     collect_labels,
     gold_logits,
@@ -20,7 +23,7 @@ from lmtool_understand.schemes import (
     target_of,
 )
 
-from lmtool import DataError, Document, Label
+from lmtool import DataError, Document, Label, UsageError
 
 
 def labels(*names: str) -> list[Label]:
@@ -69,7 +72,27 @@ def test_gold_that_fits_no_scheme_is_refused() -> None:
     with pytest.raises(DataError, match=r"labels\.x: some documents have a number"):
         collect_labels([gold(x=[Label(value=1)]), gold(x=labels("a"))])
     with pytest.raises(DataError, match="neither name nor value"):
-        collect_labels([gold(x=[Label()])])
+        check_labels(gold(y=labels("a"), x=[Label(score=0.5)]))
+    check_labels(gold(y=labels("a"), x=[Label(value=0.0)], z=[]))
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({"kinds": {"mail": "sevral"}}, "kinds.mail is 'sevral', and its gold has the labels a, b"),
+        ({"kinds": {"mail": "number"}}, "kinds.mail is 'number', and its gold has the labels a, b"),
+        ({"kinds": {"stars": "one"}}, "kinds.stars is 'one', and its gold has numbers"),
+        ({"kinds": {"mial": "one"}}, "no scheme 'mial'"),
+        ({"none": ["mial"]}, "no scheme 'mial'"),
+        ({"kinds": "several"}, "kinds is 'several', no table"),
+    ],
+)
+def test_kinds_that_fit_no_gold_are_refused(form: dict[str, Any], message: str) -> None:
+    known = {"mail": ["a", "b"], "stars": []}
+    with pytest.raises(UsageError) as caught:
+        check_kinds(form, known)
+    assert caught.value.message == f"form: {message}"
+    check_kinds({"kinds": {"mail": "several", "stars": "number"}, "none": ["mail"]}, known)
 
 
 def test_schemes_of_labels_and_form() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from lmtool_understand.schemes import NUMBER, SEVERAL, Scheme
 from lmtool_understand.scoring import correlation, ranks, score_schemes
+from lmtool_understand.task import UnderstandOptions, UnderstandTask
 
 from lmtool import Document, Label
 
@@ -89,7 +90,11 @@ def test_the_main_metric_is_the_mean_over_the_schemes_that_were_asked_for() -> N
     assert both["mean"] == 75
     assert list(both["labels"]) == ["intent: bye", "intent: hello"]
     assert "confusion" not in both
-    assert score_schemes(gold, documents("intent", ["bye"], [], None, None), schemes)["mean"] == 50
+    task = UnderstandTask({"intent": ["bye", "hello"], "stars": []}, {"kinds": {"stars": "number"}})
+    asked = task.narrowed(UnderstandOptions(scheme=("intent",)))
+    assert asked.score(gold, found)["mean"] == 50
+    assert not asked.has_gold(gold[2])
+    assert task.narrowed(UnderstandOptions()).score(gold, found)["mean"] == 75
 
 
 def test_ranks_and_correlation() -> None:

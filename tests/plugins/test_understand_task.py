@@ -123,6 +123,64 @@ def test_a_text_without_words_has_no_label() -> None:
     assert task.merge(Document(text="…"), [part], UnderstandOptions())["labels"] == {"mood": []}
 
 
+def test_two_texts_of_which_one_has_no_word_have_no_label() -> None:
+    task = UnderstandTask({"inference": ["neutral", "same"]}, {"pairs": True})
+    part = lmtool.Part(0, (2, {"inference": np.array([5.0, 0.0])}))
+    for pair, names in (("…", []), ("", []), ("A film.", ["neutral"])):
+        document = Document(text="A film.", pair=pair)
+        found = task.merge(document, [part], UnderstandOptions())["labels"]["inference"]
+        assert [label.label for label in found] == names
+
+
+def test_a_scheme_of_another_model_is_named_with_it() -> None:
+    result = run_cli("understand", "--scheme", "sentiment,inference", "--text", "x")
+    assert result.exit_code == 2
+    assert "unknown scheme 'inference'\n  this model has: intent, sentiment, topic" in result.stderr
+    hint = "inference-en has it: lmtool annotate --layers sentiment,inference takes both"
+    assert hint in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("records", "at", "message"),
+    [
+        (
+            [{"mail": [{"label": "a"}]}, {"mail": [{"label": "b"}]}, {"mail": [{"value": 1}]}],
+            3,
+            "labels.mail: some documents have a number, others a label",
+        ),
+        (
+            [{"mail": [{"label": "a"}]}, {"mail": [{"score": 1}]}],
+            2,
+            "labels.mail: a label with neither name nor value",
+        ),
+    ],
+)
+def test_gold_that_cannot_be_learnt_from_is_named_with_its_line(
+    records: list[dict[str, Any]], at: int, message: str, base: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "gold.jsonl"
+    lines = [json.dumps({"text": "A film.", "labels": labels}) + "\n" for labels in records]
+    file.write_text("".join(lines), "utf-8")
+    flags = ["--data", file, "--base", base, "-o", tmp_path / "run", "--dev-share", "0"]
+    result = run_cli("train", "understand", *flags)
+    assert result.exit_code == 3
+    assert result.stderr.startswith(f"error: {file}:{at}: {message}")
+
+
+def test_a_text_alone_among_pairs_is_named_with_its_line(base: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    record = {"text": "A film.", "labels": {"mail": [{"label": "a"}]}}
+    one.write_text('{"text": "A day."}\n' + json.dumps(record) + "\n", "utf-8")
+    two.write_text(json.dumps({**record, "pair": "A book."}) + "\n", "utf-8")
+    for train, dev in (([two, one], two), ([two], one)):
+        data = [flag for file in train for flag in ("--data", file)]
+        flags = [*data, "--dev", dev, "--base", base, "-o", tmp_path / "run"]
+        result = run_cli("train", "understand", *flags)
+        assert result.exit_code == 3
+        said = f"error: {one}:2: no field 'pair', and 'understand' compares two texts"
+        assert result.stderr.startswith(said)
+
+
 # ── From gold to commands ────────────────────────────────────────────────────────────────────
 
 
@@ -199,6 +257,17 @@ def test_evaluate_shows_the_figures_of_each_scheme(classifier: Path) -> None:
     assert "mood" not in result.stdout
 
 
+def test_gold_of_other_schemes_is_named(classifier: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "x", "labels": {"mail": [{"label": "bug"}]}, "entities": []}\n', "utf-8"
+    )
+    result = run_cli("evaluate", classifier, tmp_path / "a.jsonl", "--device", "cpu")
+    assert result.exit_code != 0
+    assert "no document has gold for the task 'understand'" in result.stderr
+    hint = "the documents have: labels.mail, entities; this model finds: mood, stars, tags, topic"
+    assert hint in result.stderr
+
+
 def test_completion_of_schemes(tmp_path: Path) -> None:
     from types import SimpleNamespace
 
@@ -264,7 +333,8 @@ def test_similarity_of_two_texts_and_of_pairs(embedder: Path, tmp_path: Path) ->
     file.write_text('{"id": 1, "text": "A film.", "pair": "A film."}\n{"text": "x"}\n', "utf-8")
     result = run_cli("similarity", "--pairs", file, *flags)
     assert result.exit_code == 3
-    assert "document 2 has no field 'pair'" in result.stderr
+    assert f"{file}:2: no field 'pair', and two texts are compared" in result.stderr
+    assert [record["id"] for record in records(result.stdout)] == [1]
     file.write_text(file.read_text("utf-8").splitlines()[0], "utf-8")
     (record,) = records(run_cli("similarity", "--pairs", file, *flags).stdout)
     assert record["labels"] == {"similarity": [{"value": 1.0}]}
@@ -279,6 +349,8 @@ def test_similarity_of_two_texts_and_of_pairs(embedder: Path, tmp_path: Path) ->
         (["a"], "two texts are compared, not 1"),
         ([], "two texts are compared, not 0"),
         (["a", "b", "--pairs", "c.jsonl"], "two texts and --pairs at once"),
+        (["a", "b", "-o", "c.jsonl"], "--output without --pairs"),
+        (["a", "b", "--errors", "c.jsonl"], "--errors without --pairs"),
         (["", "b"], "'' has no word: there is nothing to compare"),
         (["a", "…"], "'…' has no word: there is nothing to compare"),
     ],
@@ -287,6 +359,24 @@ def test_similarity_compares_two(arguments: list[str], message: str) -> None:
     result = run_cli("similarity", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_similarity_of_a_stream_goes_on_after_bad_records(embedder: Path, tmp_path: Path) -> None:
+    lines = ['{"text": "A film.", "pair": "A film."}', "{", '{"text": "x"}']
+    stdin = "\n".join([*lines, lines[0]])
+    flags = ["--model", embedder, "--device", "cpu", "--threads", "1", "--pairs", "-"]
+    result = run_cli("similarity", *flags, stdin=stdin)
+    assert result.exit_code == 3
+    values = [record["labels"]["similarity"] for record in records(result.stdout)]
+    assert values == [[{"value": 1.0}]] * 2
+    assert "<stdin>:2: " in result.stderr
+    assert "<stdin>:3: no field 'pair'" in result.stderr
+    out, errors = tmp_path / "out.jsonl", tmp_path / "bad.jsonl"
+    result = run_cli("similarity", *flags, "-o", out, "--errors", errors, stdin=stdin)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert f"2 failed (the reasons are in {errors})" in result.stderr
+    assert len(records(out.read_text("utf-8"))) == 2
+    assert [record["line"] for record in records(errors.read_text("utf-8"))] == [2, 3]
 
 
 def test_embed_writes_npy_in_order(embedder: Path, tmp_path: Path) -> None:

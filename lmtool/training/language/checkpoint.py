@@ -21,6 +21,7 @@ from ..checkpoint import code_versions, find_checkpoint, save_state, write_last
 from ..learner import State
 from ..lora import adapters, merged_weights
 from .config import Objective
+from .network import sees_ahead
 
 FORMAT: Final = 1
 RECORD_FILE: Final = "language.json"
@@ -108,7 +109,7 @@ def load_model(base: str, objective: Objective, **options: Any) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     kind: Any = AutoModelForCausalLM if objective == "causal" else AutoModelForMaskedLM
-    with reading(base):
+    with reading(base, kind.__name__):
         model, info = kind.from_pretrained(
             model_folder(base),
             use_safetensors=True,
@@ -125,6 +126,12 @@ def load_model(base: str, objective: Objective, **options: Any) -> Any:
         raise BundleError(
             f"{base}: its weights are no {objective} model's: {', '.join((wrong + missing)[:3])}",
             hint="choose a base of that kind, or the other --objective",
+        )
+    if objective == "causal" and sees_ahead(model):
+        raise BundleError(
+            f"{base}: no causal model: it sees the tokens that it has to predict",
+            hint="choose a decoder; where it was trained as one, its config.json has to say "
+            '"is_decoder": true',
         )
     return model.train()
 

@@ -24,6 +24,7 @@ from ..config import (
 )
 
 Objective = Literal["causal", "masked"]
+DEFAULT_SIZE = "small"
 
 # What is told of pretraining and tuning alike, with defaults of their own.
 Epochs = Annotated[int, Opt("Times to go through the data", 1)]
@@ -94,7 +95,7 @@ class PretrainConfig(LoopConfig):
     size: Annotated[
         str,
         Opt("tiny, small, base, or a JSON file of a configuration of transformers"),
-    ] = "small"
+    ] = DEFAULT_SIZE
     base: Annotated[
         str,
         Opt("Model to go on from: a checkpoint, a Hugging Face folder or a name on its hub"),
@@ -170,21 +171,25 @@ SIZES = {
     "base": Size(hidden=512, layers=8, heads=8, vocabulary=16384),
 }
 """About 1.4, 10 and 34 million parameters, decoder or encoder."""
+_SIZES_HINT = f"choose {', '.join(SIZES)}, or a JSON file with model_type, such as llama's"
 
 
 def model_config(config: PretrainConfig, vocabulary: int, ids: dict[str, int], length: int) -> Any:
     """Return transformers' configuration of a new model.
 
     `ids` holds "eos_token_id" and "pad_token_id". A JSON file gives the shape alone: vocabulary,
-    ids and, for the named sizes, positions are those of the run. UsageError for a file that is
-    none, and for a kind that does not fit the objective.
+    ids and, for the named sizes, positions are those of the run, and a kind that can be both is a
+    decoder or an encoder by the objective. UsageError for a file that is none.
     """
     from transformers import BertConfig, LlamaConfig
 
     shared: dict[str, Any] = {"vocab_size": vocabulary, "pad_token_id": ids["pad_token_id"]}
     if config.size not in SIZES:
         least = max(length, 512) if config.objective == "masked" else length
-        return _from_file(Path(config.size), least, {**shared, **ids, **dropouts(config)})
+        found = _from_file(Path(config.size), least, {**shared, **ids, **dropouts(config)})
+        if hasattr(found, "is_decoder"):
+            found.is_decoder = config.objective == "causal"
+        return found
     size = SIZES[config.size]
     shape: dict[str, Any] = {
         "hidden_size": size.hidden,
@@ -223,6 +228,7 @@ def dropouts(config: PretrainConfig) -> dict[str, Any]:
 def _from_file(path: Path, least: int, values: dict[str, Any]) -> Any:
     import json
 
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
@@ -232,8 +238,11 @@ def _from_file(path: Path, least: int, values: dict[str, Any]) -> Any:
         return AutoConfig.for_model(
             kind, **{**fields, **values, "max_position_embeddings": positions}
         )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except KeyError as error:
         raise UsageError(
-            f"size: {path}: no configuration of transformers: {error}",
-            hint=f"choose {', '.join(SIZES)}, or a JSON file with model_type, such as llama's",
+            f"size: {path}: no configuration of transformers: it has no {error}", hint=_SIZES_HINT
+        ) from error
+    except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
+        raise UsageError(
+            f"size: {path}: no configuration of transformers: {error}", hint=_SIZES_HINT
         ) from error

@@ -47,7 +47,7 @@ from .checkpoint import (
 from .judging import EVAL_TOKENS, Evaluation, checked_options
 from .loop import LanguageRun
 from .packed import PackedBatches, row_width
-from .speech import context_of, form_of, longest, speech_of, teach_end
+from .speech import check_form, context_of, form_of, longest, speech_of, teach_end
 from .tuning import FinetuneConfig
 
 ADAPTER_FOLDER = "best-adapter"
@@ -69,6 +69,7 @@ def prepare_finetuning(
     kind = task or find_text_task(config.task)
     is_resumed = check_folder(config, resume=resume, record=RECORD_FILE)
     if not is_resumed:
+        check_form(kind, config.form)
         check_base(config.base, "causal")
     data = read_data(config, shape_check(kind, config.form))
     data.refuse_bad()

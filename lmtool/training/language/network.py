@@ -12,6 +12,8 @@ from torch.nn import functional
 IGNORED: Final = -100
 SOFT_CAPS: Final = ("final_logit_softcapping", "logits_soft_cap")
 """What configurations call the bound that logits are bent to."""
+SAME: Final = 1e-5
+"""Logits that differ by a smaller share of the largest one differ by rounding."""
 CHUNK_LOGITS: Final = 1 << 24
 """Logits that are held at once: 64 MB in float32."""
 
@@ -74,6 +76,21 @@ class LanguageNetwork(nn.Module):
         if position_ids is not None:
             arguments["position_ids"] = position_ids
         return arguments
+
+
+def sees_ahead(model: Any) -> bool:
+    """Whether what a model says at a position depends on the tokens behind it: one run tells."""
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    ids = torch.arange(4, device=device).repeat(2, 1) % model.config.vocab_size  # (2, 4)
+    ids[1, -1] = 0  # the rows differ in their last token alone
+    try:
+        with torch.no_grad():
+            first, other = model(input_ids=ids).logits[:, :-1].float()  # (3, vocabulary)
+        return bool((first - other).abs().max() > SAME * first.abs().max())
+    finally:
+        model.train(was_training)
 
 
 def positions_of(segments: Tensor) -> Tensor:

@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ...bundles import writing
 from ...errors import BundleError, DataError, LmtoolError, UsageError
 from ...sources import ReadOptions
+from ..backbone import quiet
 from ..bases import check_base
 from ..checkpoint import recover_checkpoint
 from ..config import CONFIG_FILE, absolute, write_config
@@ -36,8 +35,9 @@ from .checkpoint import (
     load_text_tokenizer,
     read_language_checkpoint,
 )
-from .config import SIZES, PretrainConfig, dropouts, model_config
+from .config import DEFAULT_SIZE, SIZES, PretrainConfig, dropouts, model_config
 from .loop import Batch, LanguageLearner, LanguageRun
+from .network import sees_ahead
 from .packing import RECORD_FILE, Text, TokenRecord, held_out, pack, place, read_tokens
 from .rows import CausalRows, MaskedRows, causal_dev_rows, masked_dev_rows
 from .tokenizers import end_id, train_tokenizer
@@ -58,14 +58,16 @@ def prepare_pretraining(
     With `resume` the run in the folder goes on from its last save, or starts where it has none.
     Of several processes the first one does it, and the others wait. `note` is told what is done.
 
-    Raises UsageError for a configuration that cannot work, DataError for text that cannot be
-    read, BundleError for a base or checkpoint that cannot be loaded.
+    Raises UsageError for a configuration that cannot work, and BundleError for a base, tokenizer
+    or checkpoint that cannot be loaded, before text is read; DataError for text that cannot be.
     """
     config = absolute(config)
     folder = Path(config.out) / DATA_FOLDER
     if config.base:
         check_base(config.base, config.objective, "choose the other --objective, or another base")
     is_resumed = check_folder(config, resume=resume, record=CHECKPOINT_FILE)
+    length = _length(config)
+    base = None if is_resumed else _base(config, length)
     if not join_processes(config).is_main_process:
         _wait_for(folder / RECORD_FILE)
     elif not recover_checkpoint(folder, RECORD_FILE):
@@ -73,9 +75,11 @@ def prepare_pretraining(
             _make_tokens(config, folder, note)
     record, tokens, dev = read_tokens(folder)
     tokenizer = load_text_tokenizer(str(folder / TOKENIZER_FOLDER))
-    seed_all(config.seed)
-    length = _length(config)
-    model, info = _model(config, tokenizer, length, record, is_resumed=is_resumed)
+    if is_resumed:
+        info, model = _saved(config, record)
+    else:
+        info = _record(config, length, record)
+        model = base or _new_model(config, tokenizer, length)
     tokenizer.model_max_length = length
     n_rows = max(config.batch_tokens // length, 1)
     batches = _batches(config, tokens, length, n_rows, tokenizer)
@@ -111,14 +115,13 @@ def _make_tokens(config: PretrainConfig, folder: Path, note: Callable[[str], Non
         )
     is_held_out = held_out(train, 0.0 if dev else config.dev_share, config.seed)
     with writing(folder, replace=True, record=RECORD_FILE) as new:
-        if config.base or config.tokenizer:
-            tokenizer = load_text_tokenizer(config.base or config.tokenizer)
-        else:
+        tokenizer = _given_tokenizer(config)
+        if tokenizer is None:
             wanted = config.vocabulary or SIZES.get(config.size, SIZES["base"]).vocabulary
             note(f"training a tokenizer of {wanted:,} tokens")
             texts = functools.partial(_sample, train, is_held_out, config.seed)
             tokenizer = train_tokenizer(texts, config.objective, wanted, lowercase=config.lowercase)
-        end = end_id(tokenizer, config.objective, config.base or config.tokenizer or "tokenizer")
+        end = end_id(tokenizer, config.objective, "tokenizer")
         tokenizer.save_pretrained(new / TOKENIZER_FOLDER)
         note("making tokens of the text")
         record = pack(new, tokenizer, end, train, dev, is_held_out)
@@ -184,43 +187,21 @@ def positions(base: str) -> int | None:
     return None if limit is None or limit < 0 else int(limit) - offset
 
 
-def _model(
-    config: PretrainConfig, tokenizer: Any, length: int, record: TokenRecord, *, is_resumed: bool
-) -> tuple[Any, LanguageRecord]:
-    """Return the model at the start of this process, and its record."""
-    if is_resumed:
-        info, model, _ = load_language_checkpoint(Path(config.out) / "last")
-        if info.data != record.data:
-            raise BundleError(
-                f"{config.out}: its checkpoint is of other text than its token files",
-                hint="start anew with another --out",
-            )
-        return model, info
-    info = LanguageRecord(
-        objective=config.objective, context=length, base=config.base, data=record.data
-    )
-    if config.base:
-        return _based(config, tokenizer, info)
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+def _base(config: PretrainConfig, length: int) -> Any:
+    """Return the model to go on from, None where a new one is made: then one is tried.
 
-    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
-    shape = model_config(config, len(tokenizer), ids, length)
-    kind: Any = AutoModelForCausalLM if config.objective == "causal" else AutoModelForMaskedLM
-    if type(shape) not in kind._model_mapping:
+    The tokenizer that is given is looked at too.
+    """
+    tokenizer = _given_tokenizer(config)
+    if not config.base:
+        _try_size(config, length)
+        return None
+    if config.size != DEFAULT_SIZE:
         raise UsageError(
-            f"size: transformers has no {config.objective} model of the kind {shape.model_type}",
-            hint="choose another file, or the other --objective",
+            f"size: {config.size} is given beside --base, which has a size of its own",
+            hint="leave one of them out",
         )
-    return kind.from_config(shape).train(), info
-
-
-def _based(
-    config: PretrainConfig, tokenizer: Any, info: LanguageRecord
-) -> tuple[Any, LanguageRecord]:
-    """Return the model to go on from, and the record of what it becomes."""
-    if is_language_checkpoint(config.base):
-        context = read_language_checkpoint(config.base).context
-        info = msgspec.structs.replace(info, context=max(info.context, context))
+    seed_all(config.seed)
     model = load_model(config.base, config.objective, **dropouts(config))
     n_rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > n_rows:
@@ -228,7 +209,76 @@ def _based(
             f"{config.base}: its tokenizer has {len(tokenizer)} tokens, its weights {n_rows}",
             hint="the tokenizer belongs to another model",
         )
-    return model, info
+    return model
+
+
+def _given_tokenizer(config: PretrainConfig) -> Any:
+    """Return the tokenizer of the base, or that of --tokenizer; None where one is trained."""
+    name = config.base or config.tokenizer
+    if not name:
+        return None
+    tokenizer = load_text_tokenizer(name)
+    end_id(tokenizer, config.objective, name)
+    return tokenizer
+
+
+def _try_size(config: PretrainConfig, length: int) -> None:
+    """Raise UsageError for a size that is no model of the objective: one of few tokens is made."""
+    ids = {"pad_token_id": 0, "eos_token_id": 0}
+    shape = model_config(config, 8, ids, length)
+    kind = _kind(config)
+    if type(shape) not in kind._model_mapping:
+        raise UsageError(
+            f"size: transformers has no {config.objective} model of the kind {shape.model_type}",
+            hint="choose another file, or the other --objective",
+        )
+    try:
+        with quiet():
+            is_blind = config.objective == "masked" or not sees_ahead(kind.from_config(shape))
+    except Exception as error:  # kinds of models find fault with their numbers each in its own way
+        raise UsageError(
+            f"size: {config.size}: no model can be made of it: {type(error).__name__}: {error}",
+            hint="mend the numbers in the file",
+        ) from error
+    if not is_blind:
+        raise UsageError(
+            f"size: a model of the kind {shape.model_type} sees the tokens that it has to predict",
+            hint="choose another file, or --objective masked",
+        )
+
+
+def _kind(config: PretrainConfig) -> Any:
+    """Return the class of transformers that makes models of the objective."""
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+    return AutoModelForCausalLM if config.objective == "causal" else AutoModelForMaskedLM
+
+
+def _new_model(config: PretrainConfig, tokenizer: Any, length: int) -> Any:
+    """Return a model of random weights."""
+    seed_all(config.seed)
+    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    return _kind(config).from_config(model_config(config, len(tokenizer), ids, length)).train()
+
+
+def _record(config: PretrainConfig, length: int, record: TokenRecord) -> LanguageRecord:
+    """Return what a checkpoint at the start says; a base may have read more tokens at once."""
+    if config.base and is_language_checkpoint(config.base):
+        length = max(length, read_language_checkpoint(config.base).context)
+    return LanguageRecord(
+        objective=config.objective, context=length, base=config.base, data=record.data
+    )
+
+
+def _saved(config: PretrainConfig, record: TokenRecord) -> tuple[LanguageRecord, Any]:
+    """Return the record and the model that a run goes on from."""
+    info, model, _ = load_language_checkpoint(Path(config.out) / "last")
+    if info.data != record.data:
+        raise BundleError(
+            f"{config.out}: its checkpoint is of other text than its token files",
+            hint="start anew with another --out",
+        )
+    return info, model
 
 
 def _batches(

@@ -8,11 +8,14 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, TypedDict
+
+import msgspec
 
 from ..._prompts import PromptEncoder
 from ...documents import Document
 from ...errors import BundleError, UsageError
+from ...plugins import registry
 from ...tasks import TextTask
 from .checkpoint import is_language_checkpoint, read_language_checkpoint
 from .examples import ExampleEncoder
@@ -103,6 +106,36 @@ def context_of(base: str) -> int:
     if not is_language_checkpoint(base):
         return limit
     return min(read_language_checkpoint(base).context, limit)
+
+
+class _Form(TypedDict, total=False):
+    prompt: str
+    stop: list[str]
+    chat: bool
+
+
+def check_form(task: type[TextTask], form: Mapping[str, Any]) -> None:
+    """Raise UsageError for a form that a task does not read, or that leaves the text out.
+
+    Under the name of another task stands what is that task's.
+    """
+    known = ("chat", "stop", *task.form_keys)
+    for key, value in form.items():
+        if key in known or (isinstance(value, Mapping) and registry().task(key) is not None):
+            continue
+        raise UsageError(
+            f"form: {task.name} reads no key {key!r}", hint=f"the keys are: {', '.join(known)}"
+        )
+    try:
+        prompt = msgspec.convert(form, _Form).get("prompt", "{text}")
+    except msgspec.ValidationError as error:
+        text, _, at = str(error).partition(" - at `$")
+        raise UsageError(f"form{at.rstrip('`')}: {text}", hint="see docs/finetune.md") from None
+    if "{text}" not in prompt:
+        raise UsageError(
+            f"form.prompt: {prompt!r} has no {{text}}: all documents would ask the same",
+            hint="write {text} where the text of a document stands",
+        )
 
 
 def form_of(

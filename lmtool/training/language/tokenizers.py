@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import BundleError, DataError
+from ...errors import BundleError, DataError, UsageError
 from .config import Objective
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def train_tokenizer(
 
     The same texts give the same tokenizer. Memory grows with their different words. The vocabulary
     is smaller than asked for where the texts are too short to fill it. Raises DataError without
-    any text, and for a vocabulary that is too small.
+    any text, and UsageError for a vocabulary that is too small.
     """
     if next(texts(), None) is None:
         raise DataError("there is no text to learn from", hint="see lmtool data check")
@@ -57,7 +57,7 @@ def _train_bpe(texts: Texts, vocabulary: int) -> Any:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     if vocabulary < _LEAST_BYTES:
-        raise DataError(
+        raise UsageError(
             f"vocabulary: {vocabulary} tokens are too few, the bytes and the end take 257",
             hint="choose a larger --vocabulary",
         )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +18,13 @@ pytest.importorskip("torch")
 import torch
 import tuning_kit as kit
 
+from lmtool._comparison import LEAST_TOKENS
 from lmtool.errors import DataError, UsageError
 from lmtool.language import Sampling
 from lmtool.language_export import checkpoint_export, write_language_bundle
 from lmtool.testing import run_cli
 from lmtool.textmodels import load_text_model
+from lmtool.training.config import format_config
 from lmtool.training.language.answers import TorchLanguage
 from lmtool.training.language.checkpoint import (
     load_language_checkpoint,
@@ -81,7 +87,8 @@ def test_eight_translations_are_learnt_by_heart(learnt: Path) -> None:
 
 def test_what_is_learnt_is_written_by_the_bundle(learnt: Path, tmp_path: Path) -> None:
     source, options = checkpoint_export(learnt, "mine", precision="fp32")
-    write_language_bundle(source, tmp_path / "mine", options)
+    info = write_language_bundle(source, tmp_path / "mine", options)
+    assert info.metrics["fp32"]["compared_tokens"] >= LEAST_TOKENS
     model = load_text_model(tmp_path / "mine", max_tokens=24)
     found = [document.fields["translation"]["text"] for document in model.pipe(kit.TRANSLATIONS)]
     assert found == list(kit.TRANSLATIONS.values())
@@ -134,6 +141,30 @@ def test_an_abandoned_run_resumes_bit_for_bit(
     list(prepare_finetuning(config, resume=True).train())
     assert weights(tmp_path / "run") == weights(undisturbed)
     assert metrics(tmp_path / "run") == metrics(undisturbed)
+
+
+def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> None:
+    data = kit.write_records(tmp_path / "chat.jsonl", kit.dialogues())
+    told = {"task": "chat", "data": [data], "dev": [data], "max_steps": 4, "eval_every": 2}
+    steps = tuned(folder, out=str(tmp_path / "one"), **told)
+    config = kit.config(folder, out=str(tmp_path / "two"), **told)
+    (tmp_path / "two.toml").write_text(format_config(config), "utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
+    done = subprocess.run(
+        [sys.executable, *launcher, kit.__file__, str(tmp_path / "two.toml")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert [row[0] for row in found] == [step.number for step in steps]
+    assert [row[1] for row in found] == pytest.approx([step.loss for step in steps], rel=1e-4)
+    for step, (_, _, scores) in zip(steps, found, strict=True):
+        assert scores == (step.scores and pytest.approx(step.scores, rel=1e-3))
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of peft
@@ -233,6 +264,32 @@ def test_data_that_has_changed(folder: Path, tmp_path: Path) -> None:
         prepare_finetuning(config, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("task", "form", "message"),
+    [
+        ("generate", {"promt": "Q: {text}"}, "form: generate reads no key 'promt'"),
+        ("chat", {"prompt": "Q: {text}"}, "form: chat reads no key 'prompt'"),
+        ("translate", {"form": {"to": "zh"}}, "form: translate reads no key 'form'"),
+        ("generate", {"prompt": "no field"}, r"form.prompt: 'no field' has no \{text\}"),
+        ("translate", {"stop": "x"}, "form.stop: Expected `array`, got `str`"),
+    ],
+)
+def test_a_form_that_the_task_does_not_read(
+    task: str, form: dict[str, Any], message: str, folder: Path, tmp_path: Path
+) -> None:
+    config = kit.config(folder, task=task, form=form, out=str(tmp_path / "run"))
+    with pytest.raises(UsageError, match=message):
+        prepare_finetuning(config)
+
+
+def test_a_form_holds_what_is_another_task_s(folder: Path, tmp_path: Path) -> None:
+    form = {"stop": ["\n"], "unit": "window", "generate": {"prompt": "{text}"}}
+    config = kit.config(folder, form=form, out=str(tmp_path / "run"), max_steps=1)
+    list(prepare_finetuning(config).train())
+    found = read_language_checkpoint(tmp_path / "run" / "best").form
+    assert {key: found[key] for key in form} == form
+
+
 def test_an_encoder_is_no_base(folder: Path, tmp_path: Path) -> None:
     import training_kit
 
@@ -265,7 +322,7 @@ def test_flags_of_encoders_are_refused(folder: Path, tmp_path: Path) -> None:
     flags = ["--data", folder / "data.jsonl", "--base", folder / "base", "-o", tmp_path / "run"]
     result = run_cli("train", "translate", *flags, "--lower-share", "0.2")
     assert result.exit_code == 2
-    assert "unknown key 'lower_share'" in result.stderr
+    assert "--lower-share: no setting of translate" in result.stderr
 
 
 @pytest.mark.usefixtures("home")

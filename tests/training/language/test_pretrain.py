@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,10 +22,16 @@ pytest.importorskip("torch")
 import pretrain_kit as kit
 
 from lmtool.errors import BundleError, DataError, UsageError
+from lmtool.training.backbone import quiet
 from lmtool.training.checkpoint import load_state
 from lmtool.training.config import convert_config, format_config, read_toml
-from lmtool.training.language.checkpoint import load_language_checkpoint, read_language_checkpoint
+from lmtool.training.language.checkpoint import (
+    load_language_checkpoint,
+    load_model,
+    read_language_checkpoint,
+)
 from lmtool.training.language.config import PretrainConfig
+from lmtool.training.language.network import sees_ahead
 from lmtool.training.language.pretrain import prepare_pretraining
 
 OBJECTIVES = ("causal", "masked")
@@ -42,6 +50,16 @@ def undisturbed(request: pytest.FixtureRequest, folder: Path) -> Path:
     config = kit.config(folder, objective=request.param, out=str(run), **EVERYTHING)
     assert len(list(prepare_pretraining(config).train())) > 12
     return run
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test fail that reads text."""
+
+    def read(*arguments: object) -> None:
+        raise AssertionError("text is read")
+
+    monkeypatch.setattr("lmtool.training.language.pretrain._make_tokens", read)
 
 
 def test_a_text_is_learnt(undisturbed: Path) -> None:
@@ -146,7 +164,8 @@ def test_a_checkpoint_is_adapted_to_other_text(undisturbed: Path, tmp_path: Path
     (tmp_path / "text.txt").write_text("river tree river tree river tree .\n" * 60, "utf-8")
     told = {"objective": record.objective, "base": str(undisturbed / "best"), "vocabulary": 0}
     more = {"dev": [str(tmp_path / "text.txt")], "eval_every": 1, "length": None, "epochs": 6}
-    steps = list(prepare_pretraining(kit.config(tmp_path, **told, **more)).train())
+    config = dataclasses.replace(kit.config(tmp_path, **told, **more), size="small")
+    steps = list(prepare_pretraining(config).train())
     scores = [step.scores["loss"] for step in steps if step.scores]
     assert scores[-1] < 0.7 * scores[0]
     adapted = read_language_checkpoint(tmp_path / "run" / "best")
@@ -208,3 +227,95 @@ def test_a_bad_record_is_named_or_left_out(tmp_path: Path) -> None:
     config = kit.config(tmp_path, **told, skip_bad=True, out=str(tmp_path / "other"))
     prepare_pretraining(config, note=said.append)
     assert "1 bad records left out" in said[-1]
+
+
+# ── what cannot work ─────────────────────────────────────────────────────────────────────────
+
+
+def write_size(path: Path, kind: str, **changes: Any) -> str:
+    path.write_text(json.dumps({"model_type": kind, **kit.SHAPE, **changes}), "utf-8")
+    return str(path)
+
+
+def test_a_kind_that_can_be_both_is_made_a_decoder(tmp_path: Path) -> None:
+    size = write_size(tmp_path / "bert.json", "bert")
+    run = prepare_pretraining(kit.config(tmp_path, size=size, max_steps=1))
+    assert not sees_ahead(run.learner.model)
+    list(run.train())
+    _, model, _ = load_language_checkpoint(tmp_path / "run" / "best")
+    assert model.config.is_decoder
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("", {}, "size: .*nothere.json: no configuration of transformers"),
+        ("llama", {"num_attention_heads": 3}, "not a multiple of the number of attention heads"),
+        ("bert", {"num_attention_heads": 3}, "no model can be made of it: ValueError: The hidden"),
+        ("llama", {"num_hidden_layers": "two"}, "no configuration of transformers"),
+        ("llama", {"intermediate_size": -1}, "no model can be made of it: RuntimeError"),
+        ("vit", {}, "transformers has no causal model of the kind vit"),
+        ("xlm", {}, "of the kind xlm sees the tokens that it has to predict"),
+    ],
+)
+def test_a_size_that_cannot_work_is_said_before_the_text_is_read(
+    kind: str, changes: dict[str, Any], message: str, tmp_path: Path, unread: None
+) -> None:
+    size = str(tmp_path / "nothere.json")
+    if kind:
+        size = write_size(tmp_path / "size.json", kind, **changes)
+    with pytest.raises(UsageError, match=message):
+        prepare_pretraining(kit.config(tmp_path, size=size))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"length": 4096}, "length: 4096 is more than the"),
+        ({"length": 8}, "size: base is given beside --base"),
+        ({"base": "", "tokenizer": "./nothere"}, "./nothere: no such folder"),
+    ],
+)
+def test_a_base_that_cannot_work_is_said_before_the_text_is_read(
+    changes: dict[str, Any], message: str, undisturbed: Path, tmp_path: Path, unread: None
+) -> None:
+    own = read_language_checkpoint(undisturbed / "best").objective
+    told = {"objective": own, "vocabulary": 0, "base": str(undisturbed / "best"), **changes}
+    config = kit.config(tmp_path, **told)
+    with pytest.raises((UsageError, BundleError), match=message):
+        prepare_pretraining(dataclasses.replace(config, size="base" if told["base"] else "tiny"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pickled_base_is_said_with_the_way_out(
+    undisturbed: Path, tmp_path: Path, unread: None
+) -> None:
+    own = read_language_checkpoint(undisturbed / "best").objective
+    base = tmp_path / "base"
+    shutil.copytree(undisturbed / "best" / "model", base)
+    (base / "model.safetensors").rename(base / "pytorch_model.bin")
+    config = kit.config(tmp_path, objective=own, vocabulary=0, base=str(base))
+    with pytest.raises(BundleError, match="pickled weights can run code") as caught:
+        prepare_pretraining(dataclasses.replace(config, size="small", length=None))
+    kind = {"causal": "AutoModelForCausalLM", "masked": "AutoModelForMaskedLM"}[own]
+    assert f"import {kind} as M, AutoTokenizer as T" in caught.value.hint
+    assert f"from_pretrained('{base}').save_pretrained('safe')" in caught.value.hint
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_base_that_sees_ahead_is_refused(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    config = BertConfig(**{**kit.SHAPE, "vocab_size": 40})
+    with quiet():
+        BertLMHeadModel(config).save_pretrained(tmp_path / "base")
+    with pytest.raises(BundleError, match="it sees the tokens that it has to predict"):
+        load_model(str(tmp_path / "base"), "causal")
+
+
+def test_a_loss_that_is_no_number_names_no_flag_that_there_is_not(tmp_path: Path) -> None:
+    config = kit.config(tmp_path, lr=1e30, clip=0.0)
+    with pytest.raises(UsageError, match="the loss is nan at step") as caught:
+        list(prepare_pretraining(config).train())
+    assert "--head-lr" not in caught.value.hint

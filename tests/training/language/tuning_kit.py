@@ -1,8 +1,13 @@
-"""A tiny decoder that has learnt nothing, and tiny documents of text tasks."""
+"""A tiny decoder that has learnt nothing, and tiny documents of text tasks.
+
+As a script it tunes with a configuration, in one process or in several (torchrun), and prints each
+step: python tuning_kit.py CONFIG
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +16,10 @@ import torch
 
 from lmtool.documents import Document, document_from_record
 from lmtool.training.backbone import quiet
+from lmtool.training.config import read_toml
 from lmtool.training.language.checkpoint import load_text_tokenizer
 from lmtool.training.language.examples import ExampleEncoder
+from lmtool.training.language.finetune import prepare_finetuning
 from lmtool.training.language.speech import Speech, speech_of
 from lmtool.training.language.tokenizers import train_tokenizer
 from lmtool.training.language.tuning import FinetuneConfig, make_finetune_config
@@ -118,3 +125,10 @@ def config(folder: Path, **changes: Any) -> FinetuneConfig:
         "threads": 1,
     }
     return make_finetune_config({**values, **changes})
+
+
+if __name__ == "__main__":
+    run = prepare_finetuning(make_finetune_config(read_toml(Path(sys.argv[1]))))
+    for step in run.train():
+        if run.is_main:
+            print(json.dumps([step.number, step.loss, step.scores]), flush=True)

@@ -1,0 +1,59 @@
+"""Whether a model knows the script of a text."""
+
+from __future__ import annotations
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from lmtool.scripts import SAMPLE, is_east_asian, reads_script
+
+KNOWN = ["[UNK]", *"abcdefghijklmnopqrstuvwxyz.", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
+FEW = list("我们走了。")
+"""Chinese characters that the English tokenizer happens to know."""
+
+
+@pytest.fixture(scope="module")
+def english() -> Tokenizer:
+    vocabulary = {token: number for number, token in enumerate([*KNOWN, *FEW])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ("we went home.", True),
+        ("he said 是 and went home to the others.", True),
+        ("", True),
+        ("我们走了。", False),
+        ("市议会周二晚上通过决议。", False),
+        ("дом стоит у реки", False),
+        ("we went. " * 400 + "市议会" * 20, True),
+        ("we went. " * 100 + "市议会周二晚上通过决议。" * 1000, False),
+    ],
+)
+def test_reads_script(english: Tokenizer, text: str, reads: bool) -> None:
+    assert reads_script(english, text) is reads
+
+
+def test_a_part_of_a_long_text_is_looked_at(english: Tokenizer) -> None:
+    lost = "市" * (SAMPLE // 8)
+    text = "we went. " * SAMPLE
+    assert reads_script(english, lost + text + lost)
+    assert not reads_script(english, "市" * 10 * SAMPLE)
+
+
+def test_tokenizers_of_bytes_and_of_pieces() -> None:
+    of_bytes = Tokenizer(models.BPE({"x": 0}, []))
+    assert reads_script(of_bytes, "市议会")
+    pieces = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -1.0)], 0))
+    assert reads_script(pieces, "abba")
+    assert not reads_script(pieces, "x")
+
+
+def test_is_east_asian() -> None:
+    assert is_east_asian("市议会 ab")
+    assert is_east_asian("さくら")
+    assert not is_east_asian("market 市, 12345 apples")
+    assert not is_east_asian("12 …")
