@@ -10,6 +10,7 @@ A run imports no torch.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -321,25 +322,32 @@ class LanguageModel:
         generator = self._engine.generator([ids], Sampling(max_tokens=max_tokens), None)
         return [int(tokens[0]) for tokens in self._engine.steps(generator)]
 
-    def score(self, texts: Iterable[str]) -> Likelihood:
-        """Return how likely texts are, each from its start on.
+    def score(self, texts: Iterable[str], prompts: Iterable[str] | None = None) -> Likelihood:
+        """Return how likely texts are, each from its start on, or from the end of its prompt.
 
-        A text longer than the context is read in windows that overlap by half, so that every
+        `prompts` are what the texts begin with that is given, and neither scored nor counted. A
+        text longer than the context is read in windows that overlap by half, so that every
         token has at least half a context before it, where the text has.
         """
         nats, n_tokens, n_bytes = 0.0, 0, 0
-        for text in texts:
-            ids = self._encoder.encode_to_score(text)
-            nats += self._nats(ids)
-            n_tokens += len(ids) - 1
-            n_bytes += len(text.encode())
+        given_texts = itertools.repeat("") if prompts is None else prompts
+        for text, prompt in zip(texts, given_texts, strict=False):
+            if prompt:  # read as a completion is run: without a token that starts texts
+                ids = self._encoder.encode(text)
+                n_given = max(sum(1 for _ in _common(ids, self._encoder.encode(prompt))), 1)
+            else:
+                ids, n_given = self._encoder.encode_to_score(text), 1
+            nats += self._nats(ids, n_given)
+            n_tokens += len(ids) - n_given
+            n_bytes += len(text[len(prompt) :].encode())
         return Likelihood(nats, n_tokens, n_bytes)
 
-    def _nats(self, ids: list[int]) -> float:
-        """Return the sum of -log p of tokens after the first."""
+    def _nats(self, ids: list[int], n_given: int) -> float:
+        """Return the sum of -log p of tokens after those that are given, at least one."""
         return sum(
-            self._engine.nats(ids[begin:end], first - begin)
+            self._engine.nats(ids[begin:end], max(first, n_given) - begin)
             for begin, first, end in scored_windows(len(ids), self.context)
+            if end > n_given
         )
 
     def _limit(self, index: int, n_tokens: int, sampling: Sampling) -> int:
@@ -348,6 +356,11 @@ class LanguageModel:
         if room < (1 if sampling.shrinks else sampling.max_tokens):
             raise PromptTooLong(index, n_tokens, sampling, self.context)
         return min(room, sampling.max_tokens)
+
+
+def _common(first: Iterable[int], second: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Return the tokens with which both begin."""
+    return itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
 
 
 def seed_of(sampling: Sampling) -> int | None:

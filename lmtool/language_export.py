@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -96,7 +96,7 @@ def write_language_bundle(source: Path, out: Path, options: LanguageExport) -> L
         reference = open_folder(exact, info, device="cpu")
         texts = measured_texts(options, model_folder, reference)
         prompts = compared_prompts(options.task, options.documents, reference)
-        n_equal = compare(model_folder, reference, prompts, texts)
+        n_equal = compare(model_folder, reference, prompts, [text for text, _ in texts])
         metrics = {"fp32": {**_measure(exact, reference, texts), "compared_tokens": n_equal}}
         if options.precision != "fp32":
             build(model_folder, folder, options.precision, options.block)
@@ -220,20 +220,31 @@ def _tied_in_int8(kind: Any) -> Iterator[None]:
         kind.make_tied_quantized_embedding_input_names = names
 
 
-def measured_texts(options: LanguageExport, folder: Path, model: LanguageModel) -> list[str]:
+class Measured(NamedTuple):
+    """A text to measure perplexity on, and what of its beginning is given, and not measured."""
+
+    text: str
+    prompt: str = ""
+
+
+def measured_texts(options: LanguageExport, folder: Path, model: LanguageModel) -> list[Measured]:
     """Return the texts to measure perplexity on, evenly chosen where they are many.
 
     Where those are still far too long, as a few whole books are, the beginning of each is taken.
     """
-    texts = [*options.texts, *gold_texts(options, folder)] or own_texts(model)
-    sizes = [model.count(text) for text in texts]
+    plain = options.texts if options.texts or options.documents else own_texts(model)
+    texts = [*map(Measured, plain), *gold_texts(options, folder)]
+    sizes = [model.count(text) for text, _ in texts]
     step = -(-sum(sizes) // MEASURED_TOKENS)
     if len(texts) > step:
         texts, sizes = texts[::step], sizes[::step]
     if sum(sizes) <= 2 * MEASURED_TOKENS:
         return texts
     most = _most_of_each(sizes, MEASURED_TOKENS)
-    return [_beginning(text, most / n) for text, n in zip(texts, sizes, strict=True)]
+    return [
+        Measured(_beginning(text, most / n), prompt)
+        for (text, prompt), n in zip(texts, sizes, strict=True)
+    ]
 
 
 def _most_of_each(sizes: Sequence[int], total: int) -> float:
@@ -254,13 +265,13 @@ def _beginning(text: str, share: float) -> str:
     return Prompt(text[:end], plain, has_start=text.has_start)
 
 
-def gold_texts(options: LanguageExport, folder: Path) -> list[str]:
+def gold_texts(options: LanguageExport, folder: Path) -> list[Measured]:
     """Return what the task's gold in the documents teaches: prompts with their completions."""
     if not options.documents:
         return []
     task = find_text_task(options.task)(options.form)
     encoder = PromptEncoder(folder)
-    texts: list[str] = []
+    texts: list[Measured] = []
     for document in options.documents:
         for prompt, completion in task.pairs(document):
             if not isinstance(prompt, str):
@@ -269,7 +280,7 @@ def gold_texts(options: LanguageExport, folder: Path) -> list[str]:
             plain = prompt.plain if isinstance(prompt, Prompt) else ((0, len(prompt)),)
             text = prompt + completion
             plain = (*plain, (len(prompt), len(text)))
-            texts.append(Prompt(text, plain, has_start=has_start))
+            texts.append(Measured(Prompt(text, plain, has_start=has_start), prompt))
     if not texts:
         raise DataError(
             f"no document has gold of the task {options.task!r}", hint="see lmtool data check"
@@ -286,8 +297,8 @@ def own_texts(model: LanguageModel) -> list[str]:
     return [text for text in said if text.strip()] or list(PROMPTS)
 
 
-def _measure(folder: Path, model: LanguageModel, texts: Sequence[str]) -> dict[str, Any]:
-    found = model.score(texts)
+def _measure(folder: Path, model: LanguageModel, texts: Sequence[Measured]) -> dict[str, Any]:
+    found = model.score((text for text, _ in texts), (prompt for _, prompt in texts))
     return {
         "perplexity": round(found.perplexity, 4),
         "bits_per_byte": round(found.bits_per_byte, 4),

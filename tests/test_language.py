@@ -382,6 +382,27 @@ def test_likelihoods_are_those_of_pytorch(model: LanguageModel, talker_folder: P
     assert both.bytes == len(text) + 3
 
 
+def test_a_prompt_is_given_and_not_scored(model: LanguageModel, talker_folder: Path) -> None:
+    prompt, text = "The king lost", "The king lost his cat."
+    ids, n_given = model.encode(text), model.count(prompt)
+    assert ids[:n_given] == model.encode(prompt)
+    found = model.score([text, "猫"], [prompt, ""])
+    alone = pytorch_nats(talker_folder, ids, n_given) + model.score(["猫"]).nats
+    assert found.nats == pytest.approx(alone, rel=1e-4)
+    assert found.tokens == len(ids) - n_given + model.count("猫")
+    assert found.bytes == len(" his cat.") + 3
+
+
+@pytest.mark.parametrize("given", [0.3, 0.9])
+def test_a_long_prompt_is_given_in_all_windows(model: LanguageModel, given: float) -> None:
+    text = "The king lost his hat in the sea. " * 16
+    prompt = text[: int(given * len(text))]
+    found = model.score([text], [prompt])
+    assert found.tokens == pytest.approx((1 - given) * model.count(text), abs=3)
+    whole, head = model.score([text]), model.score([prompt])
+    assert found.nats == pytest.approx(whole.nats - head.nats, rel=0.05)
+
+
 def test_long_texts_are_read_in_windows_that_overlap(
     model: LanguageModel, talker_folder: Path
 ) -> None:

@@ -119,8 +119,8 @@ def test_texts_are_measured_in_part_where_they_are_long(
     texts = ["cat " * n for n in lengths]
     found = measured_texts(replace(OPTIONS, texts=texts), talker, model)
     assert len(found) == n_texts
-    assert all(any(text.startswith(part) for text in texts) for part in found)
-    n_tokens = sum(map(model.count, found))
+    assert all(any(text.startswith(part) for text in texts) for part, _ in found)
+    n_tokens = sum(model.count(text) for text, _ in found)
     assert min(sum(map(model.count, texts)), 50) <= n_tokens <= 200
 
 
@@ -137,9 +137,10 @@ def test_gold_documents_are_measured_as_the_task_puts_them(
     )  # fmt: skip
     info = write_language_bundle(talker_folder, tmp_path / "out", options)
     model = load_language_model(tmp_path / "out")
-    asked = [f"en>zh: {source}\n{target}" for source, target in TRANSLATIONS.items()]
+    prompts = [f"en>zh: {source}\n" for source in TRANSLATIONS]
+    whole = [prompt + said for prompt, said in zip(prompts, TRANSLATIONS.values(), strict=True)]
     assert info.metrics["fp32"]["perplexity"] == pytest.approx(
-        model.score(asked).perplexity, rel=1e-3
+        model.score(whole, prompts).perplexity, rel=1e-3
     )
     options = replace(options, documents=[Document(text="no gold")])
     with pytest.raises(lmtool.DataError, match="no document has gold"):
