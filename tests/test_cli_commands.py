@@ -206,7 +206,7 @@ def test_a_bad_record_is_named_once(models: Path, tmp_path: Path, command: str) 
 def test_a_damaged_table_has_no_line_0(tmp_path: Path) -> None:
     bad = BadRecord("a.parquet", 0, "a.parquet: cannot be read")
     assert (bad.where, bad.message) == ("a.parquet", "a.parquet: cannot be read")
-    data = Data([], [bad], {})
+    data = Data([], [bad], {}, {})
     with pytest.raises(DataError, match=r"^a\.parquet: cannot be read"):
         data.refuse_bad()
 
