@@ -294,6 +294,9 @@ class TextTask(ABC):
     command: ClassVar[Literal["files", "prompt", "dialogue"]] = "files"
     """What its command takes: FILES or --text; or a PROMPT, or --from FILES; or a dialogue with
     the user, or --from FILES."""
+    is_streamed: ClassVar[bool] = False
+    """Whether completions themselves answer --text, and are shown as they come; those of a command
+    that takes a prompt are."""
     takes_choices: ClassVar[bool] = False
     """Whether `parse` makes something of several completions."""
     form_keys: ClassVar[tuple[str, ...]] = ()
@@ -366,6 +369,13 @@ class TextTask(ABC):
             f"{self.name}: what is found in parts of a text cannot be joined",
             hint="give shorter texts, or take a model with a longer context",
         )
+
+    def between(self, document: Document, start: int, end: int, options: Any) -> str:
+        """Return what stands between the answers to two windows of a text; a line end by default.
+
+        The words of the first end at the character `start`, those of the second begin at `end`.
+        """
+        return "\n"
 
     def shorter(self, document: Document, options: Any) -> Document | None:
         """Return a document that asks the same with less before it, to make a prompt fit.

@@ -128,14 +128,36 @@ class TextModel:
         document = _document(text)
         windows = self._windows(document)
         if len(windows) > 1:
-            raise UsageError("several windows have no one answer", hint="call the model instead")
-        prompt, sampling = windows[0].prompt, self.sampling
+            raise UsageError(
+                "several windows have no one answer", hint="stream_windows has an answer for each"
+            )
+        return self._streamed(document, windows[0])
+
+    def stream_windows(self, text: str | Document) -> Iterator[tuple[str, Answer]]:
+        """Yield the answer to each window of a text, and what stands before it in the whole.
+
+        One after the other: an answer begins when the next is asked for. DataError where a window
+        cannot be asked.
+        """
+        document = _document(text)
+        end: int | None = None
+        for asked in self._windows(document):
+            part = document.text[asked.start : asked.start + len(asked.document.text)]
+            if asked.prompt is None:
+                continue
+            begin = asked.start + len(part) - len(part.lstrip())
+            before = "" if end is None else self.task.between(document, end, begin, self.options)
+            yield before, self._streamed(document, asked)
+            end = asked.start + len(part.rstrip())
+
+    def _streamed(self, document: Document, asked: Asked) -> Answer:
+        prompt, sampling = asked.prompt, self.sampling
         stream: Stream | Searched | None = None
         if prompt is not None and sampling.beams > sampling.choices == 1:
             stream = Searched(self.model, prompt, sampling)
         elif prompt is not None:
             stream = self.model.stream(prompt, sampling)
-        return Answer(self, document, windows[0], stream)
+        return Answer(self, document, asked, stream)
 
     def likelihood(self, texts: Iterable[str]) -> Likelihood:
         """Return how likely the language model takes texts to be."""

@@ -296,7 +296,7 @@ def test_translate(lmtool: Lmtool, tmp_path: Path) -> None:
         (text[s["start"] : s["end"]], s["translation"]) for s in record["translation"]["sentences"]
     ] == [(first, a), (second, b), (first, a)]
     assert record["coverage"] == {"characters": len(text), "read": len(text), "windows": 3}
-    assert lmtool("translate", "--text", first, "-f", "text").stdout == f"{first}\nzh: {a}\n\n"
+    assert lmtool("translate", "--text", text, "-f", "text").stdout == f"{a}{b}\n\n{a}\n"
     (tmp_path / "a.txt").write_text(f"{first}\n", "utf-8")
     assert a in lmtool("translate", tmp_path / "a.txt").stdout
 

@@ -180,6 +180,17 @@ def test_streamed_pieces_are_the_whole(storyteller: TextModel) -> None:
     assert answer.document == storyteller("The king")
 
 
+def test_streamed_windows_are_the_whole(talker: Path) -> None:
+    translator = load_text_model(talker, task_name="translate")
+    first, second = list(TRANSLATIONS)[:2]
+    text = f" {first} {second}\n\n \n{first}"
+    found = [before + "".join(answer) for before, answer in translator.stream_windows(text)]
+    assert len(found) == 3
+    assert "".join(found) == translator(text).layer("translation")["text"]
+    with pytest.raises(UsageError, match="several windows"):
+        translator.stream(text)
+
+
 def test_a_stream_that_is_closed_keeps_what_came(storyteller: TextModel) -> None:
     answer = storyteller.stream("The king")
     piece = next(iter(answer))

@@ -48,6 +48,8 @@ def _run(task: type[TextTask], values: dict[str, Any]) -> int:
     own = {name: value for name, value in values.items() if name in names}
     if task.command == "files":
         flags = RunFlags(**own)
+        if task.is_streamed and flags.text is not None and _is_streamed(flags, values):
+            return _stream(load_text(task, flags, values), flags)
     elif sources:  # what follows the first file of --from *.txt stands where a prompt would
         flags = RunFlags(**own, files=[*sources, *words])
     elif task.command == "dialogue":
@@ -159,11 +161,22 @@ def _is_view(flags: RunFlags) -> bool:
 
 
 def _stream(model: TextModel, flags: RunFlags) -> int:
-    """Print the answer to one prompt as it comes."""
+    """Print the answer to one text as it comes, window by window."""
     model = _seeded(model, flags)
     if model.sampling.beams > 1 or model.sampling.choices > 1:  # the model's own defaults say so
         return run_over(flags, lambda: model)
-    write_answer(model.stream(flags.text or ""), quiet=flags.quiet)
+    out = stdout_bytes()
+    answers = []
+    try:
+        for before, answer in model.stream_windows(flags.text or ""):
+            out.write(before.encode())
+            _write_pieces(answer)
+            answers.append(answer)
+    finally:
+        out.write(b"\n")
+        out.flush()
+    for answer in answers:
+        _say_cut(answer, quiet=flags.quiet)
     return 0
 
 
@@ -173,18 +186,27 @@ def write_answer(answer: Answer, *, quiet: bool = False) -> None:
     White space before and after it is left out. Control characters are shown, never sent.
     """
     out = stdout_bytes()
-    held = ""
-    has_begun = False
     try:
-        for piece in answer:
-            text = held + piece if has_begun else (held + piece).lstrip()
-            kept = text.rstrip()
-            held, has_begun = text[len(kept) :], has_begun or bool(kept)
-            out.write(_shown(kept).encode("utf-8", "backslashreplace"))
-            out.flush()
+        _write_pieces(answer)
     finally:
         out.write(b"\n")
         out.flush()
+    _say_cut(answer, quiet=quiet)
+
+
+def _write_pieces(answer: Answer) -> None:
+    out = stdout_bytes()
+    held = ""
+    has_begun = False
+    for piece in answer:
+        text = held + piece if has_begun else (held + piece).lstrip()
+        kept = text.rstrip()
+        held, has_begun = text[len(kept) :], has_begun or bool(kept)
+        out.write(_shown(kept).encode("utf-8", "backslashreplace"))
+        out.flush()
+
+
+def _say_cut(answer: Answer, *, quiet: bool) -> None:
     completion = answer.completion
     if completion is not None and completion.finish == "length" and not quiet:
         why = "the model's context is full" if answer.fills_context else "--max-tokens"

@@ -54,6 +54,7 @@ class TranslateTask(lmtool.TextTask):
     main_metric: ClassVar[str] = "chrf"
     Options: ClassVar[type[Any]] = TranslateOptions
     form_keys: ClassVar[tuple[str, ...]] = ("from", "to", "pairs", "prompt", "unit")
+    is_streamed: ClassVar[bool] = True
     growth: ClassVar[float] = 2.0
 
     @classmethod
@@ -180,7 +181,6 @@ class TranslateTask(lmtool.TextTask):
         stay lines; other sentences have a space between them where the language writes spaces.
         """
         _, target = self.direction(document, options)
-        between = "" if target.split("-")[0].lower() in SPACELESS else " "
         ends = [part.start for part in parts[1:]] + [len(document.text)]
         text, read, is_cut = "", 0, False
         sentences: list[dict[str, Any]] = []
@@ -192,12 +192,21 @@ class TranslateTask(lmtool.TextTask):
                 continue
             begin = part.start + len(whole) - len(whole.lstrip())
             end = part.start + len(whole.rstrip())
-            lines = re.sub(r"[^\n]", "", document.text[read:begin])
-            text += (lines or between) + found["text"] if sentences else found["text"]
+            if sentences:
+                text += self.between(document, read, begin, options)
+            text += found["text"]
             read = end
             sentences.append({"start": begin, "end": end, "translation": found["text"]})
         joined = {"text": text, "language": target, "sentences": sentences}
         return {LAYER: {**joined, "finish": "length"} if is_cut else joined}
+
+    def between(
+        self, document: lmtool.Document, start: int, end: int, options: TranslateOptions
+    ) -> str:
+        """Return the line ends between two sentences; else a space where the language has any."""
+        _, target = self.direction(document, options)
+        space = "" if target.split("-")[0].lower() in SPACELESS else " "
+        return re.sub(r"[^\n]", "", document.text[start:end]) or space
 
     def pairs(self, document: lmtool.Document) -> list[tuple[str | Sequence[Message], str]]:
         """Return the prompt for the text, and the translation that the gold has."""
