@@ -350,6 +350,8 @@ def _files(folder: Path) -> Iterator[Path]:
 def checkpoint_export(folder: Path, name: str, **changes: Any) -> tuple[Path, LanguageExport]:
     """Return the model's folder of a language checkpoint, and its export as its record says.
 
+    `changes` go before it; options are added to its own.
+
     Raises UsageError for a masked model, and BundleError for a damaged checkpoint.
     """
     from .training.checkpoint import find_checkpoint
@@ -371,6 +373,7 @@ def checkpoint_export(folder: Path, name: str, **changes: Any) -> tuple[Path, La
         options=record.options,
         context=record.context,
     )
+    changes["options"] = {**record.options, **changes.get("options", {})}
     return found / MODEL_FOLDER, replace(options, **changes)
 
 

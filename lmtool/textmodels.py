@@ -301,6 +301,14 @@ def load_text_model(
     )
 
 
+def check_defaults(task_name: str, options: Mapping[str, Any]) -> None:
+    """Raise UsageError for defaults of a bundle that its task or `Sampling` would not take."""
+    task = find_text_task(task_name)
+    own, drawn = _split(task, options)
+    make_options(task.Options, own)
+    make_options(Sampling, drawn)
+
+
 def find_text_task(name: str) -> type[TextTask]:
     """Return the text task that somebody named; UsageError when no plugin has it."""
     from .plugins import registry

@@ -248,13 +248,14 @@ def test_export_of_a_checkpoint(home: Path, talker_folder: Path, tmp_path: Path)
     out = tmp_path / "out"
     result = run_cli(
         "export", folder, "-o", out, "--dev", dev, "--precision", "int8", "--name", "mine",
-        "--task", "chat", "--data", "stories=made up",
+        "--task", "chat", "--data", "stories=made up", "--option", "repetition_penalty=1.01",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     info = load_bundle(out).info
     assert isinstance(info, lmtool.bundles.LanguageInfo)
     assert (info.name, info.task, info.tasks) == ("mine", "generate", ["generate", "chat"])
     assert (info.form, info.context) == (form, 64)
+    assert info.options == {"repetition_penalty": 1.01}
     assert info.versions.data == {"stories": "made up"}
     model = lmtool.load(out, max_tokens=24)
     assert model("The king").fields["completions"][0]["text"] == KING
@@ -266,6 +267,7 @@ def test_export_of_a_checkpoint(home: Path, talker_folder: Path, tmp_path: Path)
         (("--head", "x"), "--head: a language model has no such thing"),
         (("--no-backbone",), "--no-backbone: a language model has no such thing"),
         (("--precision", "int8-dynamic"), "unknown precision 'int8-dynamic'"),
+        (("--option", "temprature=1"), "temprature"),
     ],
 )
 def test_flags_of_the_other_kind(

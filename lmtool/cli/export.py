@@ -11,6 +11,7 @@ import typer
 
 from ..errors import BundleError, UsageError
 from .console import note
+from .flags import options_of
 from .gold import read_gold, read_sets
 from .imports import Block, check_name
 from .needs import EXPORT, need
@@ -67,6 +68,14 @@ def export(
             help="Further task that a language model can be used for, as often as needed."
         ),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A default of a language model, as temperature=0.8; flags of its commands go "
+            "before it.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
     backbone: Annotated[
         bool,
         typer.Option(
@@ -113,10 +122,12 @@ def export(
             raise UsageError(f"--notes {notes}: a folder", hint="a language model takes one file")
         documents = list(read_gold(dev, input_format)) if dev else []
         shared |= {**given, "block": block, "notes": text, "documents": documents}
+        shared["options"] = options_of(option or ())
         _export_language(Path(checkpoint), folder, name or folder.name, tuple(task or ()), shared)
         return
-    if task or block:
-        flag = "--task" if task else "--block"
+    for flag, value in {"--task": task, "--block": block, "--option": option}.items():
+        if not value:
+            continue
         raise UsageError(f"{flag}: only for a language model", hint="leave it out")
     if not dev:
         raise UsageError("no documents to compare on", hint="name files with gold: --dev FILE")
@@ -159,9 +170,11 @@ def _export_language(
 ) -> None:
     """Export the checkpoint of a language model."""
     from ..language_export import check_tasks, checkpoint_export, write_language_bundle
+    from ..textmodels import check_defaults
     from .imports import report_export
 
     source, options = checkpoint_export(checkpoint, name, **changes)
+    check_defaults(options.task, options.options)
     options = dataclasses.replace(options, tasks=tuple(dict.fromkeys((options.task, *tasks))))
     check_tasks(options, source)
     report_export(write_language_bundle(source, folder, options), folder, str(folder))

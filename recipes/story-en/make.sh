@@ -16,6 +16,7 @@ cd "$work"
 lmtool pretrain --config "$here/story.toml" --size "$here/cpu.json" "$@"
 lmtool export story/best --output "$out/story-en" --overwrite --precision int8 \
     --dev data/story/dev/gutenberg.jsonl \
+    --option temperature=0.8 --option top_k=50 --option repetition_penalty=1.1 \
     --licence CC0-1.0 --notes "$here/cards/story-en.md" \
     --data "Project Gutenberg=eleven novels in English, public domain" \
     --data "tinyshakespeare=plays of Shakespeare, public domain" \
