@@ -16,7 +16,7 @@ lmtool train --config "$here/translate.toml" "$@"
 cat "$here/cards/translate-en-zh.md" data/translate/contributors.md >translate-en-zh.md
 lmtool export translate/best --output "$out/translate-en-zh" --overwrite --precision int8 \
     --dev data/translate/dev.jsonl \
-    --licence CC-BY-2.0 --notes translate-en-zh.md \
+    --option repetition_penalty=1.1 --licence CC-BY-2.0 --notes translate-en-zh.md \
     --data "Tatoeba, English-Chinese pairs of manythings.org=CC BY 2.0 FR, contributors below"
 lmtool evaluate "$out/translate-en-zh" data/translate/dev.jsonl
 lmtool evaluate "$out/translate-en-zh" data/translate/test.jsonl
