@@ -107,7 +107,10 @@ def test_doctor_tries_it(models: Path) -> None:
     assert "onnxruntime-genai 0." in out
 
 
-def test_a_model_of_its_own_goes_before_one_that_also_serves(models: Path) -> None:
+def test_a_model_of_its_own_goes_before_one_that_also_serves(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lmtool.plugins.Registry.bundles", lambda _: {})  # none ships
     assert default_model("chat") == "talker-en"
     path = models / "talker-en" / "bundle.json"
     shutil.copytree(path.parent, models / "mine")

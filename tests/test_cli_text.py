@@ -470,7 +470,7 @@ def test_without_a_model_the_ways_to_one_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LMTOOL_MODELS", str(tmp_path))
-    monkeypatch.setenv("LMTOOL_PLUGINS", "generate,extract")
+    monkeypatch.setattr("lmtool.plugins.Registry.bundles", lambda _: {})  # none ships
     result = run_cli("generate", "The king")
     assert result.exit_code == 4
     assert "no model for 'generate' is installed" in result.stderr
