@@ -3,15 +3,14 @@
     python benchmarks/memory_speed.py NOVEL.txt … [--passages 1000] [--stored 100000]
 
 Storing: the first --passages of the texts are remembered, and their vectors alone are computed, in
-turn, --rounds times. The share is of processor seconds, as are all figures but those of the shell:
-they hold on a machine with other work, too.
+turn, --rounds times. The share is of processor seconds: it holds on a machine with other work, too.
 
 Recalling: passages of all texts are stored until there are --stored. Those beyond the first get a
 number at their end, and a vector at random beside that of one of the first: computing all would
 take an hour. Questions are sentences of the texts. recall@10 is against the cosines of the exact
 vectors. Recalling from the shell is `lmtool recall`, the median of 5.
 
-Exit code 1 where a target is missed. Seconds from the shell are for a machine with nothing else.
+Exit code 1 where a target is missed. The times of recalling are for a machine with nothing else.
 """
 
 from __future__ import annotations
