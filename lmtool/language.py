@@ -330,8 +330,8 @@ class LanguageModel:
         token has at least half a context before it, where the text has.
         """
         nats, n_tokens, n_bytes = 0.0, 0, 0
-        given_texts = itertools.repeat("") if prompts is None else prompts
-        for text, prompt in zip(texts, given_texts, strict=False):
+        given = itertools.repeat("") if prompts is None else prompts
+        for text, prompt in zip(texts, given, strict=prompts is not None):
             if prompt:  # read as a completion is run: without a token that starts texts
                 ids = self._encoder.encode(text)
                 n_given = max(sum(1 for _ in _common(ids, self._encoder.encode(prompt))), 1)

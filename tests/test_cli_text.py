@@ -299,6 +299,10 @@ def test_translate(lmtool: Lmtool, tmp_path: Path) -> None:
     assert lmtool("translate", "--text", text, "-f", "text").stdout == f"{a}{b}\n\n{a}\n"
     (tmp_path / "a.txt").write_text(f"{first}\n", "utf-8")
     assert a in lmtool("translate", tmp_path / "a.txt").stdout
+    drawn = ("translate", "--text", text, "--temperature", "1", "--seed", "3")
+    said = json.loads(lmtool(*drawn).stdout)["translation"]["text"]
+    shown = lmtool(*drawn, "-f", "text").stdout
+    assert "zh:" + "".join(said.split()) in "".join(shown.split())  # drawn together, as in a pipe
 
 
 def test_a_record_in_another_language_fails_alone(lmtool: Lmtool) -> None:

@@ -116,8 +116,7 @@ def export(
 
     if is_language_checkpoint(checkpoint):
         unfit = {"--head": head, "--calibrate": calibrate, "--no-backbone": not backbone}
-        for flag in (flag for flag, value in unfit.items() if value):
-            raise UsageError(f"{flag}: a language model has no such thing", hint="leave it out")
+        _refuse(unfit, "a language model has no such thing")
         if not isinstance(text := _read_notes(notes), str):
             raise UsageError(f"--notes {notes}: a folder", hint="a language model takes one file")
         documents = list(read_gold(dev, input_format)) if dev else []
@@ -125,10 +124,7 @@ def export(
         shared["options"] = options_of(option or ())
         _export_language(Path(checkpoint), folder, name or folder.name, tuple(task or ()), shared)
         return
-    for flag, value in {"--task": task, "--block": block, "--option": option}.items():
-        if not value:
-            continue
-        raise UsageError(f"{flag}: only for a language model", hint="leave it out")
+    _refuse({"--task": task, "--block": block, "--option": option}, "only for a language model")
     if not dev:
         raise UsageError("no documents to compare on", hint="name files with gold: --dev FILE")
     _warn_of_training_files(checkpoint, dev)
@@ -151,6 +147,12 @@ def export(
         for line in _scores(info.metrics):
             note(line)
         note(f"{place}: a model for {info.task!r}{_next_step(place, info.task)}")
+
+
+def _refuse(unfit: dict[str, Any], reason: str) -> None:
+    """Raise UsageError for the first of these flags that is given."""
+    for flag in (flag for flag, value in unfit.items() if value):
+        raise UsageError(f"{flag}: {reason}", hint="leave it out")
 
 
 def _next_step(place: Path, task: str) -> str:

@@ -163,7 +163,9 @@ def _is_view(flags: RunFlags) -> bool:
 def _stream(model: TextModel, flags: RunFlags) -> int:
     """Print the answer to one text as it comes, window by window."""
     model = _seeded(model, flags)
-    if model.sampling.beams > 1 or model.sampling.choices > 1:  # the model's own defaults say so
+    sampling, unit = model.sampling, model.task.unit(model.options)
+    is_cut = model.windows or unit != "text"  # several windows draw together, not one by one
+    if sampling.beams > 1 or sampling.choices > 1 or (sampling.is_random and is_cut):
         return run_over(flags, lambda: model)
     out = stdout_bytes()
     answers = []
