@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -279,17 +280,28 @@ def test_a_full_disk_is_no_answer(notes: Path) -> None:
 
 @contextlib.contextmanager
 def nothing_writable(folder: Path) -> Iterator[None]:
-    """Let nobody write to a folder and its files; root gives its rights up meanwhile."""
+    """Let nobody write to a folder and its files; root gives up its right to do so all the same.
+
+    That right is the capability CAP_DAC_OVERRIDE (capabilities(7)) of this thread. Root stays
+    root, since the folder that Python itself is installed in may be its own.
+    """
     for file in folder.iterdir():
         file.chmod(0o444)
     folder.chmod(0o555)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: bits 0-31, then 32-63
+    is_root = os.geteuid() == 0
+    if is_root:
+        assert ctypes.CDLL(None).capget(header, sets) == 0
+        effective = sets[0]
+        sets[0] &= ~(1 << 1)
+        assert ctypes.CDLL(None).capset(header, sets) == 0
     try:
         yield
     finally:
-        os.seteuid(user)
+        if is_root:
+            sets[0] = effective
+            assert ctypes.CDLL(None).capset(header, sets) == 0
         folder.chmod(0o700)
 
 
