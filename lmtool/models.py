@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,14 +18,17 @@ from .documentmodels import DocumentModel
 from .documents import Coverage, Document
 from .errors import BundleError, PluginError, UsageError
 from .plugins import registry
+from .scripts import reads_script
 from .sessions import GraphFile, Session, n_threads, open_session
 from .tasks import EncoderTask, Graph, Part, TextTask, make_options
-from .windows import TextEncoder, Window
+from .windows import Encoding, TextEncoder, Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .textmodels import TextModel
+
+log = logging.getLogger("lmtool")
 
 CHUNK_WINDOWS = 1024
 """Windows that are sorted together: enough to pad little, few enough to stay small in memory."""
@@ -63,6 +67,8 @@ class Model(DocumentModel):
         self.graphs = graphs
         self.batch_tokens = batch_tokens
         self.threads = threads
+        self.has_told_script = False
+        """Whether it has warned of a text in a script that its encoder does not know."""
 
     def chunks(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
         """Cut a stream into chunks of about CHUNK_WINDOWS windows, as `cut_chunks` does."""
@@ -222,7 +228,24 @@ def _run(models: Sequence[Model], documents: Sequence[Document]) -> _Found:
             _run_windows(models, pending, parts)
             pending, n_tokens = [], 0
     _run_windows(models, pending, parts)
+    _warn_of_script(models, documents)
     return _Found(parts, n_read, {id(document): i for i, document in enumerate(documents)})
+
+
+def _warn_of_script(models: Sequence[Model], documents: Sequence[Document]) -> None:
+    """Warn of the first text in a script that the models' encoder does not know."""
+    for document in documents:
+        if any(model.has_told_script for model in models):
+            return
+        is_as_good_as_ascii = len(document.text.encode(errors="replace")) < 1.1 * len(document.text)
+        if not is_as_good_as_ascii and not reads_script(models[0].encoder.tokenizer, document.text):
+            for model in models:
+                model.has_told_script = True
+            log.warning(
+                "%sthe model does not know the script of this text, and what it finds means "
+                "little: take a model for that language (--model)",
+                "" if document.id is None else f"{document.id}: ",
+            )
 
 
 def _run_windows(
@@ -387,10 +410,11 @@ def load_encoder(
     task = task_of(bundle.info.task, str(ref))(bundle.info.labels, bundle.info.form)
     open_graph = functools.partial(open_session, device=device, threads=threads)
     backbone = backbone_session(bundle.backbone_folder, bundle.backbone, device, threads)
+    encoder = _encoder(bundle.backbone_folder, bundle.backbone.hash, bundle.encoding)
     runs_on_cpu = backbone.providers == ("CPUExecutionProvider",)
     model = Model(
         task,
-        TextEncoder.from_file(bundle.backbone_folder / "tokenizer.json", bundle.encoding),
+        encoder,
         backbone,
         {
             name: open_graph(GraphFile(bundle.folder / graph.file, graph.signature))
@@ -471,6 +495,17 @@ def backbone_session(folder: Path, info: BackboneInfo, device: str, threads: int
         graph = GraphFile(folder / "backbone.onnx", info.signature)
         _sessions[key] = open_session(graph, device, threads)
     return _sessions[key]
+
+
+_encoders: dict[tuple[str, Encoding], TextEncoder] = {}
+
+
+def _encoder(folder: Path, backbone_hash: str, encoding: Encoding) -> TextEncoder:
+    """Load a backbone's tokenizer; as `backbone_session` does, once for all that share it."""
+    key = (backbone_hash, encoding)
+    if key not in _encoders:
+        _encoders[key] = TextEncoder.from_file(folder / "tokenizer.json", encoding)
+    return _encoders[key]
 
 
 def _identity(bundle: Bundle) -> str:

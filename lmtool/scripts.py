@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final, cast
 
-_EAST_ASIAN: Final = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_CHINESE_JAPANESE: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_LATIN_KOREAN: Final = "\x00-\u024f\u1e00-\u1eff\uac00-\ud7af"
+_EAST_ASIAN: Final = re.compile(f"[{_CHINESE_JAPANESE}]")
 _LETTER: Final = re.compile(r"[^\W\d_]")
+_OTHER_WORD: Final = re.compile(rf"[^\W\d_{_LATIN_KOREAN}{_CHINESE_JAPANESE}]{{2,}}")
+PIECES: Final = 5000
+"""Tokens of a vocabulary from which on it has the words or parts of words of its languages."""
 COMMON: Final = "猫茶店病院音室料理早左右多少作使住何体校友市号器走起旅客"
 """Everyday characters of Chinese and Japanese alike."""
 RARE: Final = "\N{EGYPTIAN HIEROGLYPH A001}"
@@ -18,9 +23,11 @@ SAMPLE: Final = 1000
 def reads_script(tokenizer: Any, text: str) -> bool:
     """Whether a tokenizer (tokenizers.Tokenizer) knows the script of most of a text.
 
-    Where it does not, a model sees unknown tokens alone, and what it finds says nothing. Three
-    quarters of the characters have to be known; of Chinese and Japanese, those of common ones
-    besides, since English models know a few hundred. A tokenizer of bytes knows all.
+    Where it does not, a model sees unknown tokens or letters one by one, and what it finds says
+    nothing. Three quarters of the characters have to be known; of Chinese and Japanese, those of
+    common ones besides, since English models know a few hundred. Of Cyrillic, Greek, Arabic and the
+    like English models know the letters: a quarter of them has to be in parts of words, where the
+    vocabulary has such parts at all. A tokenizer of bytes knows all.
     """
     unknown = _unknown_id(tokenizer)
     if unknown is None:
@@ -30,16 +37,24 @@ def reads_script(tokenizer: Any, text: str) -> bool:
         sample += COMMON
     encoding = tokenizer.encode(sample, add_special_tokens=False)
     n_known = n_unknown = 0
+    alone = set()  # where a token is a single character
     for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
         if token == unknown:
             n_unknown += end - start
         else:
             n_known += end - start
-    return 3 * n_unknown <= n_known
+        if end - start == 1:
+            alone.add(start)
+    if 3 * n_unknown > n_known:
+        return False
+    letters = [i for word in _OTHER_WORD.finditer(sample) for i in range(*word.span())]
+    if 2 * len(letters) <= len(_LETTER.findall(sample)) or tokenizer.get_vocab_size() < PIECES:
+        return True
+    return 4 * sum(i in alone for i in letters) <= 3 * len(letters)
 
 
 def _unknown_id(tokenizer: Any) -> int | None:
-    """Return the id of what is not in the vocabulary; None where everything is."""
+    """Return a tokenizer's id of what is not in its vocabulary; None where everything is."""
     if hasattr(tokenizer.model, "unk_token"):
         token = tokenizer.model.unk_token
         return None if token is None else cast(int | None, tokenizer.token_to_id(token))

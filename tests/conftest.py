@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from cli_kit import Install
 from tiny_bundle import write_tiny_bundle
 
 _numbers = itertools.count()
+
+# A shell that starts the tests in the background leaves SIGINT ignored, and what they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,21 @@ def test_models_that_share_a_backbone_share_its_pass(monkeypatch: pytest.MonkeyP
     assert document.labels
 
 
+def test_a_script_that_the_encoder_does_not_know_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group = ModelGroup([load(name, threads=1) for name in ("roles-en", "understand-en")])
+    group.annotate(
+        [lmtool.Document(text="A café in \N{LEFT DOUBLE QUOTATION MARK}Łódź\u201d \U0001f600")]
+    )
+    assert not caplog.messages
+    read = [lmtool.Document(id=f"{n}.txt", text="дом стоит у реки. " * n) for n in (3, 4)]
+    for document in read:
+        group.annotate([document])
+    (message,) = caplog.messages
+    assert message.startswith("3.txt: the model does not know the script of this text")
+
+
 def test_documents_without_a_pair_are_left_alone_beside_others() -> None:
     group = ModelGroup([load("roles-en", threads=1), load("inference-en", threads=1)])
     (document,) = group.annotate([load("roles-en", threads=1)(TEXT)])

@@ -270,6 +270,16 @@ def test_csv_writes_an_annotation_a_row() -> None:
     ]
 
 
+def test_csv_names_what_it_leaves_out_once(caplog: pytest.LogCaptureFixture) -> None:
+    fields = {"stars": 5, "none": None, "embedding": [0.5], "translation": {"text": "b"}}
+    document = Document(id=1, text="a", fields=fields)
+    encode("csv", Document(text="a", entities=[]))
+    assert not caplog.messages
+    assert encode("csv", document, document).splitlines()[1:] == ["1,translation,,,,b,"] * 2
+    (message,) = caplog.messages
+    assert "left out: stars, embedding (jsonl and parquet hold all)" in message
+
+
 def test_csv_writes_the_spans_of_own_layers() -> None:
     spans = [{"start": 0, "end": 3, "label": "T", "score": 0.5}, {"start": 4, "end": 7, "label": 1}]
     document = Document(id=1, text="Tim met", fields={"tags": spans, "more": [1], "note": "x"})

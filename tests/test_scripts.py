@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from lmtool.models import load_encoder
 from lmtool.scripts import SAMPLE, is_east_asian, reads_script
 
 KNOWN = ["[UNK]", *"abcdefghijklmnopqrstuvwxyz.", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
@@ -50,6 +51,24 @@ def test_tokenizers_of_bytes_and_of_pieces() -> None:
     pieces = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -1.0)], 0))
     assert reads_script(pieces, "abba")
     assert not reads_script(pieces, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ("Вчера городской совет одобрил новый бюджет.", False),
+        ("Το δημοτικό συμβούλιο ενέκρινε χθες τον νέο προϋπολογισμό.", False),
+        ("وافق مجلس المدينة أمس على الميزانية الجديدة للمدارس", False),
+        ("नगर परिषद ने कल नए बजट को मंजूरी दी", False),
+        ("Rada miasta zatwierdziła wczoraj nowy budżet.", True),
+        ("Hội đồng thành phố đã thông qua ngân sách mới.", True),
+        ("XQZ, β, and a 😀 in Москва", True),
+        ("x = a + b * α", True),
+    ],
+)
+def test_an_english_vocabulary_has_other_alphabets_letter_by_letter(text: str, reads: bool) -> None:
+    encoder = load_encoder("base-en").encoder
+    assert reads_script(encoder.tokenizer, text) is reads
 
 
 def test_is_east_asian() -> None:

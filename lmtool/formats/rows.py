@@ -65,6 +65,19 @@ def annotation_rows(document: Document) -> Iterator[Row]:
             yield Row(key, name, str(span["label"]), start, end, text, span.get("score"))
 
 
+def fields_without_rows(document: Document) -> list[str]:
+    """Return the names of the fields that no row of `annotation_rows` says anything of."""
+    spans = {name for name, _ in own_spans(document)}
+    return [
+        name
+        for name, value in document.fields.items()
+        if value not in (None, "", [], {})
+        and name not in spans
+        and name not in REWRITTEN
+        and not (name in WRITTEN and any(written_rows(document, name)))
+    ]
+
+
 def written_rows(document: Document, name: str) -> Iterator[Row]:
     """Yield a row for each text of a layer of WRITTEN; of a field of another shape none."""
     label, text = WRITTEN[name]

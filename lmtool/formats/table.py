@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
@@ -11,7 +12,9 @@ from ..documents import LAYERS, Document, document_from_record
 from ..errors import DataError
 from ..sources import BadRecord, Reader, ReadOptions, Source, Writer
 from .lines import bad_record, read_lines
-from .rows import COLUMNS, annotation_rows
+from .rows import COLUMNS, Row, annotation_rows, fields_without_rows
+
+log = logging.getLogger("lmtool")
 
 MAX_FIELD = 1 << 26
 """The longest field in characters: it bounds what a quote that is never closed can swallow."""
@@ -137,7 +140,8 @@ class CsvWriter(Writer):
     """Writes a row for each annotation, in the order of the text's layers.
 
     The columns are document (the id), layer, label, start, end, text and score; docs/formats.md
-    says what they hold for each layer.
+    says what they hold for each layer. Other fields have no place and are left out, with one
+    warning.
     """
 
     name = "csv"
@@ -145,13 +149,23 @@ class CsvWriter(Writer):
     summary = "an annotation a row"
     delimiter: ClassVar[str] = ","
 
+    def __init__(self) -> None:
+        self._has_warned = False
+
     def header(self) -> bytes:
         """Return the row that names the columns."""
         return self._encode([COLUMNS])
 
     def encode(self, documents: Iterable[Document]) -> bytes:
         """Return a row for each annotation of the documents."""
-        return self._encode(row for document in documents for row in annotation_rows(document))
+        rows: list[Row] = []
+        for document in documents:
+            rows += annotation_rows(document)
+            if not self._has_warned and (left_out := fields_without_rows(document)):
+                self._has_warned = True
+                message = "%s holds an annotation a row; left out: %s (jsonl and parquet hold all)"
+                log.warning(message, self.name, ", ".join(left_out))
+        return self._encode(rows)
 
     def _encode(self, rows: Iterable[Iterable[object]]) -> bytes:
         buffer = io.StringIO(newline="")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from lmtool.windows import Window
 
 FORM = {"width": 128}
-log = logging.getLogger("lmtool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +91,6 @@ class SummarizeTask(lmtool.EncoderTask):
     is_default: ClassVar[bool] = False
     whole_files: ClassVar[bool] = True
 
-    def __init__(self, labels: lmtool.Labels, form: Mapping[str, Any] | None = None) -> None:
-        super().__init__(labels, form)
-        self.tokenizer: Any = None
-        """That of the model which reads the texts, to tell which it cannot read."""
-
     @classmethod
     def collect_labels(cls, documents: Sequence[lmtool.Document]) -> dict[str, list[str]]:
         """Return no labels: there are none."""
@@ -141,7 +134,6 @@ class SummarizeTask(lmtool.EncoderTask):
         half the size are as fast on a CPU (docs/graphs.md).
         """
         task = cls(model.labels, model.task.form)
-        task.tokenizer = model.encoder.tokenizer
         model = model.with_task(task, options)
         model.batch_tokens = max(model.batch_tokens // 2, 1)
         if not options.query:
@@ -258,23 +250,8 @@ class SummarizeTask(lmtool.EncoderTask):
         """Return the best sentences of all windows in the order of the text."""
         from .choosing import summary_of
 
-        self._check_script(document)
         vector = self.form.get("vector")
         return {"summary": summary_of(document.text, parts, options, vector)}
-
-    def _check_script(self, document: lmtool.Document) -> None:
-        """Warn of the first text that the model cannot read."""
-        from lmtool.scripts import reads_script
-
-        if self.tokenizer is None or reads_script(self.tokenizer, document.text):
-            return
-        self.tokenizer = None
-        where = "" if document.id is None else f"{document.id}: "
-        log.warning(
-            "%sthe model does not know the script of this text, and its choice means little: "
-            "take a model for that language (--model)",
-            where,
-        )
 
     def score(
         self, gold: Sequence[lmtool.Document], predicted: Sequence[lmtool.Document]
