@@ -73,7 +73,8 @@ lmtool export settling/best --output "$out" --overwrite "${heads[@]}" --dev "dev
     --licence CC-BY-SA-4.0 --notes "$here/cards" "${licences[@]}"
 # 5. The scores.
 lmtool evaluate "$out/extract-en" data/entities/*.dev.jsonl --option 'only=["entities"]'
-lmtool evaluate "$out/extract-en" dev/redocred-relations.jsonl dev/phee.jsonl dev/litbank-events.jsonl
+lmtool evaluate "$out/extract-en" dev/redocred-relations.jsonl dev/phee.jsonl dev/litbank-events.jsonl \
+    --option relation_threshold=0
 lmtool evaluate "$out/roles-en" dev/roles.jsonl
 lmtool evaluate "$out/roles-en" dev/roles.jsonl --option predicates=given
 lmtool evaluate "$out/understand-en" data/intent/test.jsonl
