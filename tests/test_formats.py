@@ -278,6 +278,10 @@ def test_csv_names_what_it_leaves_out_once(caplog: pytest.LogCaptureFixture) -> 
     assert encode("csv", document, document).splitlines()[1:] == ["1,translation,,,,b,"] * 2
     (message,) = caplog.messages
     assert "left out: stars, embedding (jsonl and parquet hold all)" in message
+    caplog.clear()
+    assert len(encode("csv", Document(id=1, text="put back")).splitlines()) == 1
+    (message,) = caplog.messages
+    assert "left out: text (jsonl and parquet hold all)" in message
 
 
 def test_csv_writes_the_spans_of_own_layers() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from ..documents import Document, Event, Frame, Relation, own_spans
+from ..documents import LAYERS, Document, Event, Frame, Relation, own_spans
 
 
 class Row(NamedTuple):
@@ -65,10 +65,13 @@ def annotation_rows(document: Document) -> Iterator[Row]:
             yield Row(key, name, str(span["label"]), start, end, text, span.get("score"))
 
 
-def fields_without_rows(document: Document) -> list[str]:
-    """Return the names of the fields that no row of `annotation_rows` says anything of."""
+def left_out(document: Document) -> list[str]:
+    """Return the names of the fields that `annotation_rows` says nothing of.
+
+    That of the text is among them where a document has no layer, as one that was put back has.
+    """
     spans = {name for name, _ in own_spans(document)}
-    return [
+    names = [
         name
         for name, value in document.fields.items()
         if value not in (None, "", [], {})
@@ -76,6 +79,8 @@ def fields_without_rows(document: Document) -> list[str]:
         and name not in REWRITTEN
         and not (name in WRITTEN and any(written_rows(document, name)))
     ]
+    has_layer = any(document.layer(name) is not None for name in LAYERS)
+    return names if has_layer or any(annotation_rows(document)) else ["text", *names]
 
 
 def written_rows(document: Document, name: str) -> Iterator[Row]:

@@ -12,7 +12,7 @@ from ..documents import LAYERS, Document, document_from_record
 from ..errors import DataError
 from ..sources import BadRecord, Reader, ReadOptions, Source, Writer
 from .lines import bad_record, read_lines
-from .rows import COLUMNS, Row, annotation_rows, fields_without_rows
+from .rows import COLUMNS, Row, annotation_rows, left_out
 
 log = logging.getLogger("lmtool")
 
@@ -161,10 +161,10 @@ class CsvWriter(Writer):
         rows: list[Row] = []
         for document in documents:
             rows += annotation_rows(document)
-            if not self._has_warned and (left_out := fields_without_rows(document)):
+            if not self._has_warned and (lost := left_out(document)):
                 self._has_warned = True
                 message = "%s holds an annotation a row; left out: %s (jsonl and parquet hold all)"
-                log.warning(message, self.name, ", ".join(left_out))
+                log.warning(message, self.name, ", ".join(lost))
         return self._encode(rows)
 
     def _encode(self, rows: Iterable[Iterable[object]]) -> bytes:

@@ -126,6 +126,8 @@ def remember(
     is_new = not memory_path(memory).exists()
     inputs = list(remembering.inputs_of(files or (), input_format, stdin))
     told = remembering.Embedder(model, device) if model is not None or is_new else None
+    if masking is not None and is_new:
+        masking.load()
     with opened(memory, create=bool(files)) as store:  # after all that may be wrong before
         is_shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
         show = _progress if is_shown else lambda number: None
@@ -264,25 +266,30 @@ def _answer(
 
 
 def forget(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SOURCES", help="Files, folders, globs, names that --list prints."),
+    ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option(
-            "--source", metavar="GLOB", help="File, folder or pattern, as often as needed."
-        ),
+        typer.Option(metavar="SOURCE", help="The same as a flag, as often as needed."),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Forget everything.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask: needed with --all.")] = False,
     memory: MemoryPath = None,
 ) -> None:
     """Forget sources with all their passages; exit with 1 where none is remembered by that name."""
-    if all_ == bool(source):
-        raise lmtool.UsageError("name what to forget", hint='--source "notes/*.md", or --all --yes')
+    named = [*(sources or ()), *(source or ())]
+    if all_ == bool(named):
+        raise lmtool.UsageError(
+            "name what to forget", hint='lmtool forget "notes/*.md", or lmtool forget --all --yes'
+        )
     if all_ and not yes:
         raise lmtool.UsageError("--all forgets everything", hint="say --yes too")
     from .forgetting import forget as forget_sources
     from .showing import counted
 
     with opened(memory) as store:
-        n_sources, n_passages = forget_sources(store, None if all_ else source)
+        n_sources, n_passages = forget_sources(store, None if all_ else named)
     gone = f"{counted(n_sources, 'source')} with {counted(n_passages, 'passage')}"
     print(f"{gone} forgotten", file=sys.stderr)

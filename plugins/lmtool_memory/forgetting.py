@@ -35,7 +35,7 @@ def forget(store: Store, patterns: Sequence[str] | None) -> tuple[int, int]:
         with store.writing():
             for number, _ in gone:
                 store.forget(number)
-            if patterns is None:
+            if not store.count():
                 store.set_model("", "", 0)
         store.shrink()
     return len(gone), sum(n_passages for _, n_passages in gone)

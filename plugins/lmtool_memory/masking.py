@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +17,13 @@ KIND_ALONE: Final = "[{kind}]"
 """Masks without a key: numbers would begin anew in each run, and mean others in one memory."""
 
 
-@dataclass(frozen=True, slots=True)
 class Masking:
     """How texts are masked; with a key file, in a way that can be undone."""
 
-    key: Path | None = None
-    device: str = "auto"
+    def __init__(self, key: Path | None = None, device: str = "auto") -> None:
+        self.key = key
+        self.device = device
+        self._masker: Masker | None = None
 
     @property
     def identity(self) -> str:
@@ -31,8 +31,9 @@ class Masking:
         return f"redact {os.path.abspath(self.key) if self.key else ''}"
 
     def load(self) -> Masker:
-        """Return what masks; UsageError for a key that cannot be used."""
-        return Masker(self)
+        """Return what masks, the same each time; an LmtoolError for a key that cannot be used."""
+        self._masker = self._masker or Masker(self)
+        return self._masker
 
 
 class Masker:

@@ -55,9 +55,10 @@ class Report:
 
     def __str__(self) -> str:
         same = f", {self.unchanged:,} unchanged" if self.unchanged else ""
+        failed = f", {counted(self.failed, 'record')} not read" if self.failed else ""
         return (
             f"{counted(self.sources, 'source')}{same}: {counted(self.added, 'passage')} added, "
-            f"{self.kept:,} kept, {self.removed:,} gone"
+            f"{self.kept:,} kept, {self.removed:,} gone{failed}"
         )
 
 
@@ -143,11 +144,11 @@ def remember(
     what its text does not hold any more is forgotten. A batch is stored whole or not at all.
     """
     load = functools.cache(load)
-    mask = functools.cache(masking.load) if masking else None
     batch = _Batch(store, load, on_stored)
     seen: set[str] = set()
     was_open = False
     with alone(store.path):
+        store.read_model()  # while this waited, others may have forgotten all
         for item in inputs:
             name = source_name(item.source.name)
             if name in seen:
@@ -160,7 +161,7 @@ def remember(
                 continue
             language = load().language
             has_lines = options.whole_file and item.reader.name == "txt"
-            masker = mask() if mask else None
+            masker = masking.load() if masking else None
             was_open = was_open or (masker is not None and store.is_open(name))
             with store.writing():
                 source, generation = store.begin_source(
@@ -255,10 +256,13 @@ def _texts(
 ) -> Iterator[Iterator[Passage]]:
     """Yield the passages of each record."""
     reader = item.reader
+    hint = ""
     for record in reader.read(item.source, options):
         if isinstance(record, lmtool.BadRecord):
             report.failed += 1
-            log.warning("%s", record.message)
+            new_hint = "" if record.hint == hint else record.hint
+            log.warning("%s", lmtool.DataError(record.message, new_hint))
+            hint = record.hint
             continue
         is_file = options.whole_file and reader.name == "txt"
         yield cut_passages(record.text, language, None if is_file else reader.line or None)

@@ -98,10 +98,17 @@ class Store:
                 f"{path}: no memory that can be read: {error}",
                 hint="name a memory with --memory, and see who may read that file and its folder",
             ) from error
+        self.read_model()
+
+    def read_model(self) -> None:
+        """Take from the file what makes the vectors, which another process may have changed.
+
+        DataError for a memory of another format.
+        """
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if meta.get("format") != str(FORMAT):
             raise DataError(
-                f"{path}: a memory of format {meta.get('format')}; this lmtool reads {FORMAT}",
+                f"{self.path}: a memory of format {meta.get('format')}; this lmtool reads {FORMAT}",
                 hint="use the lmtool that made it, or remember the texts again",
             )
         self.model, self.ref = meta.get("model", ""), meta.get("ref", "")

@@ -68,6 +68,11 @@ class KeyFile:
                 )
             self.masks.take(key.masks.values())
             self._n_saved = len(key.masks)
+        elif not os.access(self.path.parent, os.W_OK | os.X_OK):
+            raise lmtool.UsageError(
+                f"{path}: cannot be written: {path.absolute().parent} is no folder to write to",
+                hint="choose another place with --key",
+            )
         self._stamp = self._stat()
 
     def save(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 KIND_BY_LABEL: Final = {
     "PERSON": "PER", "PERS": "PER", "ORGANIZATION": "ORG", "ORGANISATION": "ORG",
@@ -22,6 +22,8 @@ _TITLES: Final = (
 )
 _TITLE: Final = re.compile(f"^{_TITLES}")
 _TITLE_BEFORE: Final = re.compile(rf"\b{_TITLES}$", re.IGNORECASE)
+_APART: Final = frozenset("mr mrs miss ms sir lady lord".split())
+"""Titles of which two mean two persons; those of an office or a degree go with any."""
 TITLE_CHARACTERS: Final = 24
 """How far before a name its title is looked for."""
 _OF_MEN: Final = frozenset(
@@ -89,33 +91,69 @@ _TAIL: Final = re.compile(
 _SHORTENED: Final = re.compile(r"(?:\b(?:\w|Inc|Corp|Ltd|Co|Jr|Sr|St|Bros|Mt)|\w\.\w)\.$")
 
 
-def full_names(mentions: Iterable[str]) -> dict[str, str]:
-    """Return the longer name of each shorter one, where just one of these names can be meant.
+class _Person(NamedTuple):
+    """What a mention says of a person."""
 
-    Of mentions of persons, as normal names: "cook" and "tim" mean "tim cook", unless another Cook
-    or Tim is among them, or a title says that it is somebody else: "Mr. Bingley" is no "Caroline
-    Bingley", and where there is a Miss Bingley too, "Bingley" means neither.
+    title: str
+    """One of _APART, or empty."""
+    words: tuple[str, ...]
+    sexes: frozenset[str]
+
+    @property
+    def detail(self) -> tuple[int, bool]:
+        return len(self.words), bool(self.title)
+
+    def may_be(self, other: _Person) -> bool:
+        """Whether neither title nor given name says that it is somebody else."""
+        has_other_title = self.title and other.title and self.title != other.title
+        return not has_other_title and len(self.sexes | other.sexes) < 2
+
+
+def person_names(mentions: Iterable[str]) -> dict[str, str]:
+    """Return the name of the person that each mention of a document means.
+
+    A mention stands with its title. One that says less means the one that says more: "Tim", "Cook"
+    and "Mr. Cook" mean "Tim Cook", and "Cook" means "Mr. Cook". Where it fits two, or somebody who
+    must be another fits the same one (Mrs. and Miss Bennet, and Jane Bennet), it means itself. The
+    title is part of a name of a single word, and where two persons share all words.
     """
-    sexes: dict[str, set[str]] = {}
-    for mention in mentions:
-        sexes.setdefault(normal("PER", mention), set()).update(_sexes(mention))
-    names = sexes.keys()
-    longer: dict[tuple[str, ...], set[str]] = {}
-    for name in names:
-        words = tuple(name.split())
-        for n in range(1, len(words)):
-            for part in (words[:n], words[-n:]):
-                longer.setdefault(part, set()).add(name)
-    longest = {name for name in names if tuple(name.split()) not in longer}
-    able = {
-        name: {
-            full
-            for full in longer.get(tuple(name.split()), set()) & longest
-            if len(of | sexes[full] | set(_sexes(full))) < 2
-        }
-        for name, of in sexes.items()
+    persons = {mention: _person(mention) for mention in mentions}
+    able: dict[tuple[str, ...], set[_Person]] = {}
+    """Who may be meant by some words: those whose name begins or ends with them."""
+    for person in persons.values():
+        for n in range(1, len(person.words) + 1):
+            for part in (person.words[:n], person.words[-n:]):
+                able.setdefault(part, set()).add(person)
+    fuller = {
+        person: [o for o in able[person.words] if o.detail > person.detail and o.may_be(person)]
+        for person in persons.values()
     }
-    return {name: next(iter(full)) for name, full in able.items() if len(full) == 1}
+    shorter: dict[_Person, list[_Person]] = {}
+    for person, others in fuller.items():
+        for other in others:
+            shorter.setdefault(other, []).append(person)
+    meant: dict[_Person, _Person] = {}
+    for person in sorted(fuller, key=lambda p: p.detail, reverse=True):
+        found = {meant[other] for other in fuller[person]}
+        full = found.pop() if len(found) == 1 else person
+        is_sure = all(person.may_be(other) for other in shorter.get(full, ()))
+        meant[person] = full if is_sure else person
+
+    def name(person: _Person) -> str:
+        same = (other for other in able[person.words] if other.words == person.words)
+        is_told_apart = len(person.words) == 1 or not all(map(person.may_be, same))
+        return " ".join((person.title, *person.words) if is_told_apart else person.words).strip()
+
+    return {mention: name(meant[person]) for mention, person in persons.items()}
+
+
+def _person(mention: str) -> _Person:
+    text = " ".join(mention.casefold().split())
+    found = _TITLE.match(text)
+    titles = found[0].replace(".", " ").split() if found else []
+    title = next((word for word in titles if word in _APART), "")
+    words = tuple(normal("PER", mention).split()) or ("",)
+    return _Person(title, words, frozenset(_sexes(mention)))
 
 
 def _sexes(mention: str) -> Iterator[str]:

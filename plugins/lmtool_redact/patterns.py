@@ -45,8 +45,8 @@ EMAIL: Final = re.compile(
 )
 URL: Final = re.compile(
     r"""
-    (?<![A-Za-z0-9]) (?i: https?:// | ftp:// | www\.(?=[a-z0-9]) ) [!-;=?-~]+
-    | (?<![A-Za-z0-9.@_-]) [a-z0-9-]++ (?:\.[a-z0-9-]++){0,6} \.[a-z]{2,24}+ / (?![/])[!-;=?-~]*
+    (?<![A-Za-z0-9]) (?i: [a-z][a-z0-9+-]{1,20}:// | www\.(?=[a-zÀ-ɏ0-9]) ) [!#-;=?-~À-ɏ]+
+    | (?<![A-Za-z0-9.@_-]) [a-z0-9-]++ (?:\.[a-z0-9-]++){0,6} \.[a-z]{2,24}+ / (?!/)[!#-;=?-~À-ɏ]*
     | (?<![A-Za-z0-9.@_/-]) (?:[A-Za-z0-9-]{1,63}\.){1,6} (?:com|org|net|edu|gov|mil|info|biz)
       (?! [A-Za-z0-9_@-] | \.[A-Za-z0-9] )
     """,
@@ -110,7 +110,7 @@ CARD: Final = re.compile(
     r"""
     (?<!\d) (?<!\d[.,-]) (?:
       \d{13,19}
-      | \d{4} (?P<s>[ \u00a0-]) \d{4} (?P=s) \d{4} (?P=s) \d{4} (?: (?P=s) \d{1,3} )?
+      | \d{4} (?P<s>[ \u00a0.-]) \d{4} (?P=s) \d{4} (?P=s) \d{4} (?: (?P=s) \d{1,3} )?
       | \d{4} [ \u00a0-] \d{6} [ \u00a0-] \d{4,5}
     ) (?! \d | [.,-]\d )
     """,
@@ -168,15 +168,21 @@ IBAN_LENGTHS: Final = {
 _IBAN_BEGINS: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[ \u00a0-]?\d{2}")
 ACCOUNT: Final = re.compile(
     r"""
-    \b (?: (?: bank \s+ )? (?: account | acct | a/c ) (?: \s* (?: number|num|no|nr|id )\b | \s*\# )?
+    \b (?: (?: (?: bank \s+ )? (?: account | acct | a/c ) | social \s+ security | ssn | itin )
+           (?: \s* (?: number|num|no|nr|id )\b | \s*\# )?
          | (?: aba | routing ) (?: \s+ (?: transit \s+ )? (?: number|num|no )\b )?
          | sort \s* code | konto (?: nummer | nr )? )
-    \.? \s* (?: (?: is | was | = | : | \# ) \s* ){0,2}
+    [.)]? \s* (?: (?: is | was | = | : | \# ) \s* ){0,2}
     (?P<number> \d (?: [ -]? \d ){5,20} ) (?! \d | [.,/]\d )
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 """A number of an account that has no check digits, known by the words before it."""
+SSN: Final = re.compile(
+    r"(?<!\w)(?<!\d[.,\-/])(?!000|666|9)\d{3}([-\u2011])(?!00)\d\d\1(?!0000)\d{4}(?!\w|[.,\-/]\d)"
+)
+"""A social security number of the United States: area, group and serial, none of those that the
+Social Security Administration never assigns (POMS RM 10201.035)."""
 
 
 def passes_mod97(iban: str) -> bool:
@@ -194,6 +200,8 @@ def _accounts(text: str) -> Iterator[tuple[int, int]]:
         is_sort_code = match[0][:4].lower() == "sort"
         if is_sort_code or not _begins_with_date(match["number"]):
             yield match.span("number")
+    for match in SSN.finditer(text):
+        yield match.span()
 
 
 def _iban_end(text: str, start: int) -> int | None:
@@ -215,7 +223,7 @@ def _iban_end(text: str, start: int) -> int | None:
 
 # ── phones ───────────────────────────────────────────────────────────────────────────────────
 
-_SEP: Final = r"[ \u00a0.\-]"
+_SEP: Final = r"[ \u00a0\u202f.\-\u2011]"
 PHONES: Final = (
     # +49 (0)30 1234-567, 0049 30 123456
     re.compile(
@@ -228,16 +236,25 @@ PHONES: Final = (
         rf"(?<![\w(])(?<!\d[.,\-/])(?:1{_SEP})?(?:\([2-9]\d\d\)[ ]?|[2-9]\d\d(?P<s>{_SEP}))"
         rf"[2-9]\d\d(?(s)(?P=s)|[ .\-])\d{{4}}(?![\d]|[.,\-/]\d)"
     ),
-    # a trunk 0: 020 7946 0958, 0171/1234567, 01 42 68 53 00
+    # a trunk 0: 020 7946 0958, 0171/1234567, 089 / 123456, 01 42 68 53 00
     re.compile(
-        r"(?<!\w)(?<!\d[.,\-/])(?:\(0[1-9]\d{0,4}\)|0[1-9]\d{0,4})(?:[ \u00a0.\-/]|(?<=\))[ ]?)"
-        r"\d{2,8}(?:[ \u00a0.\-]\d{2,5}){0,4}(?![\d]|[.,\-/]\d)"
+        rf"(?<!\w)(?<!\d[.,\-/])(?:\(0[1-9]\d{{0,4}}\)|0[1-9]\d{{0,4}})"
+        rf"(?:{_SEP}|[ ]?/[ ]?|(?<=\))[ ]?)\d{{2,8}}(?:{_SEP}\d{{2,5}}){{0,4}}(?![\d]|[.,\-/]\d)"
     ),
+    # Russia: 8 (495) 123-45-67, 8-800-555-35-35, (495) 123-45-67
+    re.compile(
+        rf"(?<!\w)(?<!\d[.,\-/])(?:8{_SEP}[3489]\d\d{_SEP}|(?:8{_SEP}?)?\([3489]\d\d\)[ ]?)"
+        r"\d{3}-\d\d-\d\d(?![\d]|[.,\-/]\d)"
+    ),
+    # mobile numbers of Brazil
+    re.compile(r"(?<!\w)(?<!\d[.,\-/])\([1-9]\d\)[ ]?9\d{4}-\d{4}(?![\d]|[.,\-/]\d)"),
     # mobile numbers of China
     re.compile(r"(?<![\dA-Za-z])(?<!\d[.,\-/])1[3-9]\d([ -]?)\d{4}\1\d{4}(?![\d]|[.,\-/]\d)"),
 )
 CALLED: Final = re.compile(
-    r"(?:\b(?:tel|ph|phone|telephone|mobile|cell|fax|hotline|whatsapp|call|dial)\b|电话|手机|传真)"
+    r"(?:\b(?:tel|ph|phone|telephone|telefon|mobile|cell|fax|hotline|whatsapp|call|dial"
+    r"|text(?=\s+(?:me|us|him|her|them)\b)|(?:my|his|her|our|their|your)\s+number)\b"
+    r"|电话|手机|传真)"
     r"(?:\s+(?:number|no|me|us|him|her|them|at|on|is|office|home|line)\b)*\.?[\s:=#]{0,4}"
     r"(?P<number>\(?\d(?:[ ().\-/]{0,2}\d){6,14})(?!\d|[.,\-/]\d)",
     re.IGNORECASE,

@@ -17,9 +17,9 @@ from .keys import KeyFile, read_key
 from .masks import Masks, Style, restore
 from .names import (
     NAMED,
-    full_names,
     kind_of,
     normal,
+    person_names,
     plain,
     repeated,
     surnames,
@@ -35,8 +35,6 @@ MASKED: Final = "masked"
 """The field by which a record of `lmtool recall` says that its text was masked."""
 BY_FORM: Final = (*KINDS, "MASK")
 """Kinds that a model has no say in."""
-SHOWN: Final = 20
-"""Characters of a text that a warning shows."""
 KEPT_LAYERS: Final = ("labels", "coverage")
 """The layers of the core that hold neither offsets nor words of the text."""
 
@@ -154,9 +152,6 @@ class RedactModel(_Rewriter):
     ) -> Iterable[tuple[lmtool.Document, list[str], list[list[Span]], Coverage | None]]:
         """Yield each document, its texts, the names in each, and what was read of the first."""
         texts = [self._texts(document) for document in documents]
-        if self._finder is not None:
-            for of in texts:
-                self._warn_of_scripts(self._finder, of)
         flat = [lmtool.Document(text=text) for of in texts for text in of]
         found = iter(self._finder.annotate(flat) if self._finder else flat)
         for document, of in zip(documents, texts, strict=True):
@@ -188,13 +183,14 @@ class RedactModel(_Rewriter):
             for start, end, kind in of
             if kind == "PER"
         ]
-        full = full_names(persons)
+        names_of = person_names(persons)
         masked, first = [], []
         for number, (text, of) in enumerate(zip(texts, spans, strict=True)):
             pieces, at, length = [], 0, 0
             for start, end, kind in of:
                 name = normal(kind, text[start:end])
-                name = full.get(name, name) if kind == "PER" else name
+                if kind == "PER":
+                    name = names_of[titled(text, start, end)]
                 mask = self._masks.mask(kind, name, text[start:end])
                 pieces += [text[at:start], mask]
                 length += start - at + len(mask)
@@ -239,20 +235,6 @@ class RedactModel(_Rewriter):
             ]
             for text, of in zip(texts, spans, strict=True)
         ]
-
-    def _warn_of_scripts(self, finder: lmtool.Model, texts: Sequence[str]) -> None:
-        from lmtool.scripts import reads_script
-
-        tokenizer = finder.encoder.tokenizer
-        for text in texts:
-            if not text.isascii() and not reads_script(tokenizer, text):
-                self._note_once(
-                    "script",
-                    "%s does not know the script of a text, and finds no names in it: %s: take a "
-                    "model for that language (--model)",
-                    finder.name,
-                    f"{text.strip()[:SHOWN]}…",
-                )
 
     def _warn_of_fields(self, document: lmtool.Document) -> None:
         passed = [

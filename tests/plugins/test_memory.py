@@ -20,12 +20,13 @@ import pytest
 from lmtool_memory.answers import answer, cited
 from lmtool_memory.forgetting import meant
 from lmtool_memory.recalling import Found, fuse, marks
-from lmtool_memory.remembering import Embedder
+from lmtool_memory.remembering import Embedder, inputs_of, remember
 from lmtool_memory.showing import indented
 from lmtool_memory.store import Store, Stored
 from lmtool_memory.terms import terms_of
 from memory_kit import fill, vector_of
 
+import lmtool
 from lmtool import DataError
 from lmtool.language import Sampling, load_language_model
 from lmtool.testing import run_cli
@@ -130,9 +131,10 @@ def test_records_of_jsonl_have_the_line_they_begin_on(notes: Path) -> None:
     (best,) = records("recall", "is there warm bread?", "--extractive")
     assert (best["line"], best["text"]) == (2, "The baker sells\nfresh bread.")
     assert (best["start"], best["end"]) == (0, len(best["text"]))
-    path.write_text('{"text": "Good."}\nno json\n', "utf-8")
+    path.write_text('{"text": "Good."}\nno json\nnone\n', "utf-8")
     said = summary("remember", str(path), exit_code=3)
-    assert "1 passage added, 0 kept, 0 gone" in said
+    assert "1 passage added, 0 kept, 0 gone, 2 records not read" in said
+    assert said.count("write each record on a line of its own") == 1  # what to do, said once
     assert f"{path}: not read whole, so what was remembered of it stays" in said
     assert run_cli("remember", "--list").stdout == f"3\t{path}\n"
 
@@ -167,7 +169,7 @@ def test_what_is_piped_in_stays_beside_what_was(notes: Path) -> None:
     found = records("recall", "who guides the boats at night?")[0]
     assert (found["text"], found["line"]) == (SEA, 1)
     assert "stdin is named twice" in summary("remember", "-", "-", exit_code=2)
-    summary("forget", "--source", found["source"])
+    summary("forget", found["source"])
     assert run_cli("remember", "--list").stdout.count("\n") == 1
 
 
@@ -181,15 +183,32 @@ def test_the_best_sentence(notes: Path) -> None:
 
 def test_forget(notes: Path) -> None:
     summary("remember", "notes")
-    for wrong in ([], ["--all"], ["--all", "--yes", "--source", "x"]):
+    for wrong in ([], ["--all"], ["--all", "--yes", "x"]):
         summary("forget", *wrong, exit_code=2)
-    assert "no such source" in summary("forget", "--source", "other.txt", exit_code=1)
-    assert summary("forget", "--source", "*.md") == "1 source with 1 passage forgotten"
+    assert "no such source" in summary("forget", "other.txt", exit_code=1)
+    assert summary("forget", "*.md") == "1 source with 1 passage forgotten"
     assert run_cli("remember", "--list").stdout == f"1\t{notes / 'sea.txt'}\n"
     summary("recall", "invoice KX-4471", "--mode", "words", exit_code=1)
     summary("forget", "--all", "--yes")
     assert "nothing is remembered" in summary("recall", "boats", exit_code=1)
     assert "2 passages added" in summary("remember", "notes")
+    assert (
+        summary("forget", "notes/garden.md", "--source", "sea.txt")
+        == "2 sources with 2 passages forgotten"
+    )
+    assert "nothing is remembered" in summary("recall", "boats", exit_code=1)
+
+
+def test_what_is_forgotten_while_another_process_waits(notes: Path) -> None:
+    """It opened the memory before, and knows the model that made the vectors."""
+    summary("remember", "notes")
+    store = Store(notes.parent / "notes.db")
+    summary("forget", "notes")
+    inputs = inputs_of([str(notes / "sea.txt")])
+    options = lmtool.ReadOptions(whole_file=True)
+    assert remember(store, inputs, Embedder, options).added == 1
+    store.close()
+    assert records("recall", "who guides the boats at night?")[0]["text"] == SEA
 
 
 def test_sources_by_pattern(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -572,8 +591,18 @@ def test_records_are_masked_each_by_itself(letter: Path) -> None:
 
 def test_a_key_without_redaction_is_refused(letter: Path) -> None:
     assert "--key without --redact" in summary("remember", str(letter), "--key", "k", exit_code=2)
-    bad = letter.with_name("bad.key")
+
+
+def test_a_key_that_cannot_be_used_leaves_no_memory(letter: Path) -> None:
+    bad, other = letter.with_name("bad.key"), letter.with_name("other.key")
     bad.write_text("{}", "utf-8")
-    said = summary("remember", str(letter), "--redact", "--key", str(bad), exit_code=3)
-    assert "no key of lmtool redact" in said
-    assert run_cli("remember", "--list").stdout == ""
+    other.write_text('{"format": 1, "mask": "<{n}>", "masks": {}}', "utf-8")
+    for key, exit_code, problem in (
+        (bad, 3, "no key of lmtool redact"),
+        (other, 2, "its masks look like '<{n}>'"),
+        (letter.parent, 2, "cannot be read"),
+        (letter.with_name("none") / "new.key", 2, "cannot be written"),
+    ):
+        told = ["remember", str(letter), "--redact", "--key", str(key)]
+        assert problem in summary(*told, exit_code=exit_code)
+        assert not list(letter.parents[1].glob("notes.db*"))

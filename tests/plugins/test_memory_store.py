@@ -346,7 +346,7 @@ def test_killed_commands_lose_nothing(tmp_path: Path) -> None:
     """
     memory, chance = tmp_path / "m.db", np.random.default_rng(1)
     stays, changes = tmp_path / "stays.jsonl", tmp_path / "changes.jsonl"
-    forget = ("forget", "--source", changes)
+    forget = ("forget", changes)
 
     def write(path: Path, numbers: Iterable[int]) -> set[str]:
         texts = [f"{path.stem}{n} is a text" for n in numbers]

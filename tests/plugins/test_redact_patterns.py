@@ -38,6 +38,14 @@ def test_mail(text: str, wanted: str) -> None:
         ("like Booking.com does", "Booking.com"),
         ("https://u:p@host:80/x", "https://u:p@host:80/x"),
         ("ftp://files.example/a", "ftp://files.example/a"),
+        ("in postgres://ann:secret@db.example.com/x.", "postgres://ann:secret@db.example.com/x"),
+        ("file:///home/ann/x.txt", "file:///home/ann/x.txt"),
+        (
+            "https://de.wikipedia.org/wiki/Jürgen_Müller.",
+            "https://de.wikipedia.org/wiki/Jürgen_Müller",
+        ),
+        ("www.müller.de", "www.müller.de"),
+        ('{"url":"https://x.org/a","user":1}', "https://x.org/a"),
     ],
 )
 def test_web(text: str, wanted: str) -> None:
@@ -64,7 +72,7 @@ def test_machines(text: str, wanted: str) -> None:
     [
         "4111111111111111", "4111 1111 1111 1111", "5500-0000-0000-0004", "3782 822463 10005",
         "378282246310005", "30569309025904", "6011111111111117", "3530111333300000",
-        "2223003122003222", "4222222222222", "6759649826438453",
+        "2223003122003222", "4222222222222", "6759649826438453", "4111.1111.1111.1111",
     ],
 )  # fmt: skip
 def test_cards(card: str) -> None:
@@ -82,6 +90,11 @@ def test_cards(card: str) -> None:
         ("Acct #: 0012-3456-789", "0012-3456-789"),
         ("routing number 021000021", "021000021"),
         ("Sort code: 20-00-00", "20-00-00"),
+        ("Born in 1971, 078-05-1120.", "078-05-1120"),
+        ("SSN 219\u201109\u20119999", "219\u201109\u20119999"),
+        ("SSN: 078 05 1120", "078 05 1120"),
+        ("social security number (SSN): 219099999", "219099999"),
+        ("an ITIN is 987-65-4321", "987-65-4321"),
     ],
 )
 def test_accounts(text: str, wanted: str) -> None:
@@ -95,7 +108,9 @@ def test_accounts(text: str, wanted: str) -> None:
         "1-800-555-0199", "+44 20 7946 0958", "+44 (0)20 7946 0958", "020 7946 0958",
         "07700 900123", "+49 30 1234567", "0171/1234567", "(030) 1234567", "01 42 68 53 00",
         "+33 1 42 68 53 00", "0049 151 12345678", "13812345678", "138-1234-5678",
-        "+86 138 1234 5678",
+        "+86 138 1234 5678", "089 / 12 34 56 78", "01\u202f42\u202f68\u202f53\u202f00",
+        "212\u2011555\u20110187", "8 (495) 123-45-67", "8-800-555-35-35", "(495) 123-45-67",
+        "(11) 98765-4321",
     ],
 )  # fmt: skip
 def test_phones(phone: str) -> None:
@@ -111,6 +126,9 @@ def test_phones(phone: str) -> None:
         ("fax: 5550187", "5550187"),
         ("电话：010-12345678", "010-12345678"),
         ("phone number is 555 0187.", "555 0187"),
+        ("text me at 5551234567", "5551234567"),
+        ("my number is 555-0187", "555-0187"),
+        ("Telefon: 5550187", "5550187"),
     ],
 )
 def test_phones_by_the_words_before(text: str, wanted: str) -> None:
@@ -137,9 +155,13 @@ def test_phones_by_the_words_before(text: str, wanted: str) -> None:
         "4396 0306 2027 8684",
         "4111 1111 1111 1112", "1234567812345670", "DE89 3704 0044 0532 0130 01",
         "XX89 3704 0044 0532 0130 00", "0000 0000 0000 0000", "1111111111111117",
+        # what has the form of a social security number, but is never one
+        "000-12-3456", "666-12-3456", "900-12-3456", "123-00-4567", "123-45-0000",
+        "123-45-6789-0", "1-123-45-6789", "123-45 6789", "123-45-678", "Social Security 1935-1940",
         # words
         "e.g. this, i.e. that", "readme.md and setup.py", "and/or", "he said...no", "a@b",
         "@timcook", "std::vector", "Foo::Bar", "::", "a: b: c", "user@localhost", "3:2 and 1:1",
+        "and/or://", "full text 5550187", "the number is 5550187", "300 400-12-15",
         "Node.js", "U.S.A.", "1/2 of it", "account of 2015", "24/7", "DE 10 of them",
         "the account 20150117", "sort of 20 00 00",
         "",
@@ -162,7 +184,7 @@ def test_check_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a.", "a@", "1 ", "1-", "(1", "ab:", "0.", "+1", "DE12", "tel ", "a-b.", "www."]
+    "piece", "a.|a@|1 |1-|(1|ab:|0.|+1|DE12|tel |a-b.|www.|ssn |8 |a://|1-11-".split("|")
 )
 def test_time_grows_with_the_text_alone(piece: str) -> None:
     def seconds(n: int) -> float:
