@@ -54,6 +54,19 @@ def test_models_list(models: Path) -> None:
     assert "tiny-en" in run_cli("models", "list").stdout
 
 
+@pytest.mark.parametrize(("columns", "has_labels"), [(40, False), (80, True)])
+def test_the_list_of_models_fits_a_terminal(
+    models: Path, monkeypatch: pytest.MonkeyPatch, columns: int, has_labels: bool
+) -> None:
+    monkeypatch.setattr("lmtool.cli.models.is_terminal", lambda stream: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = run_cli("models", "list").stdout.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("in ")) <= columns
+    tiny = next(number for number, line in enumerate(lines) if line.startswith("tiny-en"))
+    assert lines[tiny - 1] == f"in {models}"
+    assert ("LOC, PER" in lines[tiny]) == has_labels
+
+
 def test_a_damaged_model_is_listed(models: Path) -> None:
     (models / "tiny-en" / "bundle.json").write_text("{", "utf-8")
     result = run_cli("models", "list")

@@ -8,6 +8,7 @@ import pytest
 
 from lmtool import Document, Entity
 from lmtool.views import VIEWS, Mark, Passage, TextWriter, render, view
+from lmtool.views.marked import colour_number
 
 TEXT = "Tim Cook met Angela Merkel in Berlin."
 MARKS = (Mark(0, 8, "PER"), Mark(13, 26, "PER"), Mark(30, 36, "LOC"))
@@ -100,6 +101,29 @@ def test_offsets_hold_beside_control_characters() -> None:
 def test_long_lines_are_cut_at_word_ends() -> None:
     text = render(Passage("one two three four five six seven"), width=20)
     assert text == "one two three four\nfive six seven"
+
+
+@pytest.mark.parametrize(
+    ("colour", "lines"),
+    [
+        (False, ["We saw", "[Ann PER],", "[Bob PER]."]),
+        (True, ["We saw", " Ann PER ,", " Bob PER .", " PER  2"]),
+    ],
+)
+def test_a_label_stays_with_its_word_and_what_follows(colour: bool, lines: list[str]) -> None:
+    passage = marked("We saw Ann, Bob.", ("Ann", "PER"), ("Bob", "PER"))
+    assert without_colours(render(passage, width=12, colour=colour)).split("\n") == lines
+
+
+def test_the_legend_is_cut_at_the_width() -> None:
+    passage = Passage("abc", tuple(Mark(n, n + 1, label) for n, label in enumerate("XYZ")))
+    shown = without_colours(render(passage, width=14, colour=True)).split("\n")
+    assert shown[-2:] == [" X  1   Y  1", " Z  1"]
+
+
+def test_usual_labels_have_colours_of_their_own() -> None:
+    labels = ("PER", "ORG", "LOC", "MISC", "TIME", "NUM")
+    assert [colour_number(label, 10) for label in labels] == list(range(6))
 
 
 @pytest.mark.parametrize("colour", [False, True])

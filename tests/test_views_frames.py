@@ -123,6 +123,13 @@ def test_each_sentence_with_frames_begins_a_line() -> None:
     ]
 
 
+def test_white_space_between_paragraphs_takes_no_line() -> None:
+    text = "He left.\n\n\nShe came.\n\n\n"
+    found = [frame(text, "left", ARG0="He"), frame(text, "came", ARG0="She")]
+    whole = shown(Document(text=text, frames=found))
+    assert whole == "He left.\nA0 ━━━━\n\nShe came.\nwho ━━━━\n\nwho ARG0\n\n"
+
+
 def test_no_sentence_ends_inside_a_frame() -> None:
     text = "He left. She came."
     passage = Passage(text, (), (Frame(Mark(3, 7, ""), (Mark(9, 12, "ARG1"),)),))
@@ -191,6 +198,11 @@ def test_each_known_role_has_a_meaning_and_a_word_that_a_prefix_fits() -> None:
 def test_cards() -> None:
     card = Card("attack", "hit", (("who", "Ann"), ("whom", "x\x1b")), None)
     assert render(card) == "▌attack: hit · who: Ann · whom: x␛"
+
+
+def test_roles_of_propbank_are_words_on_cards() -> None:
+    card = Card("event", "met", (("ARG0", "Ann"), ("ARGM-TMP", "today"), ("Drug", "tea")))
+    assert render(card) == "▌event: met · who: Ann · when: today · Drug: tea"
 
 
 @pytest.mark.parametrize(

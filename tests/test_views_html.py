@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
 import lmtool
 from lmtool import Document, Entity
-from lmtool.documents import Frame, FrameArgument, Label, Relation, Span
+from lmtool.documents import (
+    Event,
+    EventArgument,
+    Frame,
+    FrameArgument,
+    Label,
+    Relation,
+    Span,
+)
 from lmtool.formats import writer_for
 from lmtool.views import HtmlWriter, fragment
 from lmtool.views.page import section
 from lmtool.views.style import DARK, DARK_LABELS, LIGHT, LIGHT_LABELS, style_sheet
-from tests.views_documents import TEXT, full_document
+from tests.views_documents import TEXT, frame, full_document
 
 VOID = {"meta"}
 
@@ -130,6 +139,42 @@ def test_marks_nest_and_crossing_ones_are_cut() -> None:
     assert marked("a", (0, 1, "X"), (0, 1, "X")).count("<mark>") == 2
 
 
+def framed(text: str, *frames: Frame, **layers: Any) -> str:
+    html = section(Document(text=text, frames=list(frames), **layers))
+    Page(html)
+    return html
+
+
+def test_white_space_alone_is_no_sentence_and_a_frame_is_one_line() -> None:
+    text = "He left\nthe house.\n\n\nShe came.\n\n"
+    html = framed(text, frame(text, "He", ARG1="left\nthe"), frame(text, "came", ARG0="She"))
+    texts = re.findall('<div class="sentence"><div[^>]*>([^<]*)</div>', html)
+    assert texts == ["He left\nthe house.", "She came."]
+    assert "<i>left the</i>" in html
+
+
+def test_a_mark_over_the_end_of_a_sentence_is_cut_there() -> None:
+    text = "He saw Rome. It shone."
+    entities = [Entity(start=7, end=15, label="X")]
+    html = framed(text, frame(text, "saw", ARG0="He"), entities=entities)
+    assert html.count("<small>X</small>") == 2
+    assert re.findall("<mark[^>]*>([^<]*)<small>", html) == ["Rome.", "It"]
+
+
+def test_predicates_without_arguments_share_a_line() -> None:
+    text = "It has been said."
+    html = framed(text, frame(text, "has"), frame(text, "been"), frame(text, "said", ARG1="It"))
+    assert html.count('<div class="frame">') == 2
+    assert html.index("<b>said</b>") < html.index("<b>has</b>") < html.index("<b>been</b>")
+
+
+def test_roles_of_propbank_are_words_on_cards() -> None:
+    argument = EventArgument("ARG0", None, 0, 3)
+    html = framed("Ann ran.", events=[Event("event", Span(4, 7), [argument])])
+    agent = "ARG0, agent: who or what does it (subject)"
+    assert f'<dt title="{agent}">who</dt><dd>Ann</dd>' in html
+
+
 def arcs_of(*relations: tuple[int, int], words: str = "Ann met Bob and Eve.") -> list[str]:
     starts = [match.start() for match in re.finditer("[A-Z]", words)]
     entities = [Entity(id=str(i), start=s, end=s + 3, label="P") for i, s in enumerate(starts)]
@@ -153,6 +198,20 @@ def test_arcs_that_overlap_have_lanes_of_their_own() -> None:
     heights = [int(y) for y in re.findall(r'class="label"[^>]* y="(\d+)"', svg)]
     assert len(heights) == 3
     assert len(set(heights)) >= 2
+
+
+def test_a_label_may_be_longer_than_its_arc() -> None:
+    assert ">publication date<" in arcs_between("publication date")
+    assert ">located in the administra…<" in arcs_between("located in the administrative region")
+
+
+def arcs_between(label: str) -> str:
+    """Return the page of a relation between neighbours."""
+    entities = [
+        Entity(id="a", start=0, end=1, label="P"),
+        Entity(id="b", start=2, end=3, label="P"),
+    ]
+    return section(Document(text="A B", entities=entities, relations=[Relation("a", "b", label)]))
 
 
 def test_one_arc_for_all_relations_of_a_pair() -> None:
@@ -208,6 +267,15 @@ def test_a_notebook_gets_the_section_with_its_style_scoped() -> None:
     assert parts
     assert all(part.startswith(".lmtool") for part in parts)
     Page(Document(text="\ud800")._repr_html_()).texts[0].encode()
+
+
+def test_the_section_is_dark_where_the_page_around_it_is() -> None:
+    sheet = style_sheet()
+    for page in ("[data-jp-theme-light=false]", ".vscode-dark", "[theme=dark]"):
+        assert f".lmtool:is({page} *)" in sheet
+    dark = sheet.index(".lmtool:is([data-jp-theme-light=false] *)")
+    assert sheet.index("@media screen{") < sheet.index(".lmtool:is([theme=light] *)") < dark
+    assert sheet[dark:].split("{")[1].startswith(f"color-scheme:dark;--paper:{DARK['paper']}")
 
 
 def test_the_writer_is_known_by_name_and_suffix() -> None:

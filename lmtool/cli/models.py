@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any, Literal
 
 import typer
@@ -20,7 +23,7 @@ from ..bundles import (
 from ..errors import BundleError, NegativeResult, UsageError
 from ..plugins import registry
 from .choice import complete_models
-from .console import is_terminal, note, table
+from .console import is_terminal, note, table, width
 from .imports import import_model
 from .pull import pull
 
@@ -46,13 +49,13 @@ def list_models(
     """List the installed models: name, task, size, labels, folder."""
     registry().load_all()
     rows = [_row(name, folder) for name, folder in sorted(installed_bundles().items())]
+    room = width() if is_terminal(sys.stdout) else None
     if format == "json":
         import json
 
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     elif rows:
-        titles = ("name", "task", "MB", "labels", "folder")
-        print(table(titles, [_cells(row) for row in rows]))
+        print("\n".join(_listing(rows, room)))
     else:
         note(f"no model is installed; they lie in {models_folder()}")
 
@@ -72,10 +75,22 @@ def show(model: Name) -> None:
         ("code", ", ".join(f"{k} {v}" for k, v in info.versions.code.items())),
         ("data", ", ".join(f"{k} {v}" for k, v in info.versions.data.items())),
     ]
-    print("\n".join(f"{name:<10} {value}".rstrip() for name, value in facts))
+    for name, value in facts:
+        print(_fact(name, str(value)))
     card = bundle.folder / "README.md"
     if card.is_file():
         print("\n" + card.read_text("utf-8").strip())
+
+
+def _fact(name: str, value: str) -> str:
+    """Return a name and its value; on a terminal the value stands in a column of its own."""
+    line = f"{name:<10} {value}".rstrip()
+    if not is_terminal(sys.stdout):
+        return line
+    indent = " " * 11
+    return fill(
+        line, width(), subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def _own_facts(bundle: Bundle | LanguageBundle) -> list[tuple[str, Any]]:
@@ -158,11 +173,35 @@ def _row(name: str, folder: Path) -> dict[str, Any]:
     return {**row, "labels": sorted({n for names in bundle.info.labels.values() for n in names})}
 
 
-def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return a row of the table; a language model has further tasks in the place of labels."""
+def _listing(rows: list[dict[str, Any]], room: int | None) -> Iterator[str]:
+    """Yield the lines of a table, the models of one folder together, with what fits of labels."""
+    rows = sorted(rows, key=_parent)
+    facts = table(
+        ("name", "task", "MB"), [(row["name"], row["task"], row["megabytes"]) for row in rows]
+    )
+    title, *lines = facts.split("\n")
+    left = None if room is None else room - len(title) - 2
+    yield f"{title}  {_fitting(['labels'], left)}".rstrip()
+    for folder, group in groupby(zip(rows, lines, strict=True), lambda pair: _parent(pair[0])):
+        yield f"in {folder}"
+        for row, line in group:
+            yield f"{line}  {_fitting(_forms(row), left)}".rstrip()
+
+
+def _parent(row: dict[str, Any]) -> str:
+    return str(Path(row["folder"]).parent)
+
+
+def _forms(row: dict[str, Any]) -> list[str]:
+    """Return the labels of a model, ever shorter; further tasks if it is a language model."""
     others = [name for name in row.get("tasks", ()) if name != row["task"]]
-    labels = f"also {', '.join(others)}" if others else _shortened(row["labels"])
-    return row["name"], row["task"], row["megabytes"], labels, row["folder"]
+    if others:
+        return [f"also {', '.join(others)}"]
+    return [_shortened(row["labels"], most) for most in range(6, -1, -1)]
+
+
+def _fitting(forms: list[str], room: int | None) -> str:
+    return next((form for form in forms if room is None or len(form) <= room), "")
 
 
 def _problems(name: str) -> list[str]:
@@ -181,6 +220,6 @@ def _megabytes(bundle: Bundle | LanguageBundle) -> float:
     return round(sum(path.stat().st_size for path in files) / 1e6, 1)
 
 
-def _shortened(labels: list[str], most: int = 6) -> str:
+def _shortened(labels: list[str], most: int) -> str:
     more = f" … {len(labels)} in all" if len(labels) > most else ""
-    return ", ".join(labels[:most]) + more
+    return (", ".join(labels[:most]) + more).strip()

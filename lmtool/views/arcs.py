@@ -26,7 +26,10 @@ _GAP: Final = 24
 _COLUMN: Final = 7.8
 _LABEL_COLUMN: Final = 6.2
 _LANE: Final = 22
+_HEAD: Final = 20
 _FOOT: Final = 26
+_LEAST_LABEL: Final = 26
+"""Letters that an arc's label may have however short the arc is."""
 
 
 def arcs(block: Links) -> Iterator[str]:
@@ -113,16 +116,16 @@ def _svg(line: str, places: dict[Mark, tuple[int, int]], links: Sequence[Link]) 
     lanes = _lanes(drawn)
     left = min(0.0, *(arc.reach[0] for arc in drawn)) - 4
     right = max(cells(line) * _COLUMN, *(arc.reach[1] for arc in drawn)) + 4
-    ground = (max(lanes) + 1) * _LANE + 8
+    ground = (max(lanes) + 1) * _LANE + _HEAD
     title = escape("Relations: " + ", ".join(name for names in labels.values() for name in names))
     parts = [
         f'<svg role="img" aria-label="{title}" '
         f'width="{right - left:.0f}" height="{ground + _FOOT}" '
         f'viewBox="{left:.1f} 0 {right - left:.1f} {ground + _FOOT}">'
     ]
-    heights = [ground - 18 - lane * _LANE for lane in lanes]
-    parts += [_path(arc, ground - 6, high - 4) for arc, high in zip(drawn, heights, strict=True)]
-    parts += [_label(arc, high) for arc, high in zip(drawn, heights, strict=True)]
+    heights = [ground - 22 - lane * _LANE for lane in lanes]
+    parts += [_path(arc, ground - 6, high) for arc, high in zip(drawn, heights, strict=True)]
+    parts += [_label(arc, high - 5) for arc, high in zip(drawn, heights, strict=True)]
     for text, first in _stretches(line, places):
         size = cells(text) * _COLUMN
         parts.append(
@@ -170,9 +173,9 @@ def _label(arc: _Arc, baseline: float) -> str:
 
 
 def _together(labels: Sequence[str], width: float) -> str:
-    """Return the labels of an arc as one, cut short where it would hide the arc."""
+    """Return the labels of an arc as one, cut short where it is much longer than the arc."""
     text = ", ".join(labels)
-    most = max(int(width / _LABEL_COLUMN) - 6, 8)
+    most = max(int(width / _LABEL_COLUMN), _LEAST_LABEL)
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

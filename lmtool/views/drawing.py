@@ -24,12 +24,16 @@ Styled = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in one place of a line; `at` is the character of the text it belongs to."""
+    """What stands in one place of a line; `at` is the character of the text it belongs to.
+
+    `is_text` is false for what a mark adds at its borders.
+    """
 
     text: str
     style: str
     at: int
     width: int
+    is_text: bool = True
 
 
 class Line:
@@ -96,8 +100,11 @@ def _letter_start(line: Sequence[Cell], start: int, index: int) -> int:
 
 
 def _may_break(cell: Cell, following: Cell | None) -> bool:
+    """Whether a line may end after a cell; what a mark adds stays with its word."""
+    if following is not None and following.at == cell.at:
+        return False
     if cell.text.isspace():
-        return True
+        return cell.is_text
     if following is None or following.text in _KEPT_TOGETHER or following.width == 0:
         return False
     return cell.width == 2

@@ -72,7 +72,14 @@ def cells(text: str) -> int:
     return len(text) if text.isascii() else sum(map(char_cells, text))
 
 
-_USUAL: Final = {"PER": 0, "ORG": 1, "LOC": 2, "MISC": 3, "PERSON": 0, "GPE": 2}
+_USUAL: Final = {
+    label: number
+    for number, labels in enumerate(
+        ("PER PERSON", "ORG", "LOC GPE", "MISC", "TIME DATE", "NUM CARDINAL")
+    )
+    for label in labels.split()
+}
+"""Labels that often stand together, each kind with a colour of its own."""
 
 
 def colour_number(label: str, n_colours: int) -> int:

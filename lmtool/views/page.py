@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from .blocks import (
     Note,
     Passage,
     Turns,
+    one_line,
     view,
 )
 from .marked import clean, colour_number, cut, sentence_ranges
@@ -117,20 +119,24 @@ def _passage(passage: Passage) -> Iterator[str]:
         for sentence in _sentences(passage):
             yield '<div class="sentence"><div class="text" dir="auto" lang="">'
             yield f"{_marked(sentence)}</div>"
-            yield from (_frame(sentence.text, frame) for frame in sentence.frames)
+            yield from _frames(sentence)
             yield "</div>"
     yield from _legend(passage)
 
 
 def _sentences(passage: Passage) -> Iterator[Passage]:
-    """Yield each sentence as a passage of its own; a mark over a sentence's end is cut there."""
+    """Yield each sentence as a passage of its own; a mark over a sentence's end is cut there.
+
+    Blank lines between them are left out: the page sets sentences apart.
+    """
     ranges = sentence_ranges(passage)
     starts = [start for start, _ in ranges]
+    ranges = [_seen(passage.text, start, end) for start, end in ranges]
     marks: list[list[Mark]] = [[] for _ in ranges]
     frames: list[list[Frame]] = [[] for _ in ranges]
     for mark in passage.marks:
         number = max(bisect_right(starts, mark.start) - 1, 0)
-        while number < len(ranges) and ranges[number][0] < mark.end:
+        while number < len(ranges) and starts[number] < mark.end:
             start, end = ranges[number]
             marks[number].append(_moved(mark, start, end))
             number += 1
@@ -140,12 +146,20 @@ def _sentences(passage: Passage) -> Iterator[Passage]:
         arguments = tuple(_moved(mark, start, end) for mark in frame.arguments)
         frames[number].append(Frame(_moved(frame.predicate, start, end), arguments))
     for (start, end), some, found in zip(ranges, marks, frames, strict=True):
-        text = passage.text[start:end]
-        yield Passage(text.rstrip() if text.strip() else text, tuple(some), tuple(found))
+        if start < end:
+            yield Passage(passage.text[start:end], tuple(some), tuple(found))
+
+
+def _seen(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a range without blank lines before it and white space behind it."""
+    words = text[start:end].rstrip()
+    blank = re.match(r"\s*\n", words)
+    return start + (blank.end() if blank else 0), start + len(words)
 
 
 def _moved(mark: Mark, start: int, end: int) -> Mark:
-    return Mark(max(mark.start, start) - start, min(mark.end, end) - start, mark.label)
+    first, last = (min(max(place, start), end) - start for place in (mark.start, mark.end))
+    return Mark(first, last, mark.label)
 
 
 def _marked(passage: Passage) -> str:
@@ -192,19 +206,31 @@ def _legend(passage: Passage) -> Iterator[str]:
         yield "</ul>"
 
 
-def _frame(text: str, frame: Frame) -> str:
-    """Return a frame as a line of its spans in their order, each over its role."""
+def _frames(sentence: Passage) -> Iterator[str]:
+    """Yield a line for each frame; predicates without arguments share the last one."""
+    alone = []
+    for frame in sentence.frames:
+        if frame.arguments:
+            yield f'<div class="frame">{_spans(sentence.text, frame)}</div>'
+        else:
+            alone.append(_spans(sentence.text, frame))
+    if alone:
+        yield f'<div class="frame">{"".join(alone)}</div>'
+
+
+def _spans(text: str, frame: Frame) -> str:
+    """Return the spans of a frame in their order, each over its role."""
     spans = sorted(
         [(frame.predicate, True), *((mark, False) for mark in frame.arguments)],
         key=lambda pair: (pair[0].start, pair[0].end),
     )
-    parts = ['<div class="frame">']
+    parts = []
     position: int | None = None
     for mark, is_predicate in spans:
         if position is not None and text[position : mark.start].strip():
             parts.append('<span class="gap">…</span>')
         position = max(position or 0, mark.end)
-        words = _text(text[mark.start : mark.end])
+        words = _text(one_line(text[mark.start : mark.end]))
         if is_predicate:
             sense = _text(mark.label)
             parts.append(f'<span><b>{words}</b><span class="role">{sense}</span></span>')
@@ -215,7 +241,7 @@ def _frame(text: str, frame: Frame) -> str:
                 f'<span><i>{words}</i><span class="role" title="{_text(role.meaning)}">'
                 f"{name}{_text(mark.label)}</span></span>"
             )
-    return "".join([*parts, "</div>"])
+    return "".join(parts)
 
 
 # ── what stands below it ─────────────────────────────────────────────────────────────────────
@@ -238,8 +264,11 @@ def _cards(cards: Sequence[Card]) -> Iterator[str]:
     yield '<h3>Events</h3><div class="cards">'
     for card in cards:
         yield f'<div class="card"><p>{_text(card.label)}{_score(card.score)}</p><dl>'
-        for role, text in (("trigger", card.trigger), *card.arguments):
-            yield f"<dt>{_text(role)}</dt><dd>{_text(text)}</dd>"
+        yield f"<dt>trigger</dt><dd>{_text(card.trigger)}</dd>"
+        for label, text in card.arguments:
+            role = describe(label)
+            title = f' title="{_text(f"{label}, {role.meaning}")}"' if role.meaning else ""
+            yield f"<dt{title}>{_text(role.word)}</dt><dd>{_text(text)}</dd>"
         yield "</dl></div>"
     yield "</div>"
 
@@ -249,12 +278,14 @@ SHOWN_CLASSES: Final = 10
 
 
 def _classes(classes: Classes) -> Iterator[str]:
-    yield f'<h3>{_text(classes.scheme)}</h3><div class="bars">'
-    for bar in classes.bars[:SHOWN_CLASSES]:
-        yield f"<span>{_text(bar.label)}</span>{_bar(bar)}"
-    yield "</div>"
+    yield f"<h3>{_text(classes.scheme)}</h3>"
     if not classes.bars:
         yield "<p>none</p>"
+        return
+    yield '<div class="bars">'
+    for bar in classes.bars[:SHOWN_CLASSES]:
+        yield f'<span class="name">{_text(bar.label)}</span>{_bar(bar)}'
+    yield "</div>"
     if (more := len(classes.bars) - SHOWN_CLASSES) > 0:
         yield f"<p>and {more} more</p>"
 

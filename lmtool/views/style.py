@@ -26,14 +26,14 @@ DARK: Final = {
 """The colours by name; ink and soft are read on paper and on panel."""
 
 LIGHT_LABELS: Final = (
-    "#c9e4ff", "#ffe3ad", "#c8efce", "#f3d3f5", "#bdeef0",
-    "#dcdcff", "#ffd3dc", "#f0ebae", "#d5ecb4", "#ffd6bf",
+    "#c9e4ff", "#ffe3ad", "#c8efce", "#f3d3f5", "#ffc9c9",
+    "#d8d4c8", "#bdeef0", "#dcdcff", "#d5ecb4", "#ffd6bf",
 )  # fmt: skip
 DARK_LABELS: Final = (
-    "#16406b", "#5c4108", "#1b4f27", "#57265c", "#0d4c50",
-    "#3a3a80", "#6b2334", "#4a460a", "#35500f", "#6a3413",
+    "#16406b", "#5c4108", "#1b4f27", "#57265c", "#701f28",
+    "#494945", "#0d4c50", "#3a3a80", "#35500f", "#6a3413",
 )  # fmt: skip
-"""The grounds of labels; ink is read on them."""
+"""The grounds of labels; ink is read on them. The first six differ most: usual labels have them."""
 
 N_COLOURS: Final = len(LIGHT_LABELS)
 
@@ -48,7 +48,7 @@ _RULES: Final = """
 overflow-wrap:anywhere}
 .lmtool *{box-sizing:border-box}
 .lmtool article{max-width:60rem;margin:0 auto;padding:1.25rem 1rem;
-border-bottom:1px solid var(--line)}
+border-bottom:1px solid var(--line);content-visibility:auto;contain-intrinsic-size:auto 20rem}
 .lmtool h2,.lmtool h3{margin:1rem 0 .4rem;line-height:1.3;font-size:.9rem;font-weight:600;
 color:var(--soft)}
 .lmtool h2{margin-top:0;font-size:1.05rem;color:var(--ink)}
@@ -56,6 +56,7 @@ color:var(--soft)}
 .lmtool .text{white-space:pre-wrap}
 .lmtool mark{color:inherit;border-radius:.25rem;padding:.05rem .2rem;
 border:1px solid transparent;-webkit-box-decoration-break:clone;box-decoration-break:clone}
+.lmtool mark mark{border-color:var(--soft)}
 .lmtool small{font-size:.7rem;font-weight:600;margin-left:.3rem;white-space:nowrap}
 .lmtool ul{list-style:none;margin:.4rem 0;padding:0}
 .lmtool .legend{display:flex;flex-wrap:wrap;gap:.2rem .8rem;font-size:.8rem;color:var(--soft)}
@@ -67,15 +68,15 @@ border:1px solid transparent;-webkit-box-decoration-break:clone;box-decoration-b
 margin:.3rem 0 .3rem 1rem;padding-left:.6rem;border-left:2px solid var(--line);font-size:.9rem}
 .lmtool .frame>span{display:inline-block;text-align:center;line-height:1.35}
 .lmtool .frame i{display:block;font-style:normal;border:1px solid var(--soft);border-top:0;
-padding:0 .3rem .1rem;white-space:pre-wrap}
+padding:0 .3rem .1rem}
 .lmtool .frame b{display:block;border-bottom:4px double var(--ink);padding:0 .3rem}
 .lmtool .frame .role{font-size:.72rem;color:var(--soft);white-space:nowrap}
 .lmtool .frame .gap{color:var(--soft)}
 .lmtool .arcs{overflow-x:auto;margin:.6rem 0}
-.lmtool svg{display:block}
+.lmtool svg{display:block;max-width:none}
 .lmtool svg text{white-space:pre;fill:var(--ink);font:13px ui-monospace,Menlo,Consolas,monospace}
 .lmtool svg .label{font:11px system-ui,sans-serif;paint-order:stroke;stroke:var(--paper);
-stroke-width:5px}
+stroke-width:4px}
 .lmtool svg path{fill:none;stroke:var(--soft);stroke-width:1.2}
 .lmtool svg .tip{fill:var(--soft);stroke:none}
 .lmtool .links li{padding:.1rem 0}
@@ -84,12 +85,13 @@ stroke-width:5px}
 .lmtool .card{background:var(--panel);border:1px solid var(--line);border-radius:.4rem;
 padding:.5rem .8rem;min-width:12rem;max-width:100%}
 .lmtool .card p{margin:0 0 .2rem;font-weight:600}
-.lmtool dl{display:grid;grid-template-columns:max-content 1fr;gap:0 .8rem;margin:0;
+.lmtool dl{display:grid;grid-template-columns:fit-content(40%) 1fr;gap:0 .8rem;margin:0;
 font-size:.9rem}
-.lmtool dt{color:var(--soft)}
-.lmtool dd{margin:0}
-.lmtool .bars{display:grid;grid-template-columns:max-content minmax(4rem,16rem) max-content;
-gap:.15rem .8rem;align-items:center;font-size:.9rem}
+.lmtool dt,.lmtool dd{float:none;width:auto;margin:0}
+.lmtool dt{color:var(--soft);font-weight:400}
+.lmtool .bars{display:grid;gap:.15rem .8rem;align-items:center;font-size:.9rem;
+grid-template-columns:fit-content(45%) minmax(4rem,16rem) max-content}
+.lmtool .bars .name{min-width:7rem}
 .lmtool .track{background:var(--panel);border:1px solid var(--line);height:.8rem;
 border-radius:.2rem}
 .lmtool .track div{background:var(--bar);height:100%;border-radius:.15rem}
@@ -97,7 +99,7 @@ border-radius:.2rem}
 
 _PRINT: Final = """
 @media print{.lmtool h2,.lmtool h3{break-after:avoid}
-.lmtool article{max-width:none;break-inside:auto}
+.lmtool article{max-width:none;break-inside:auto;content-visibility:visible}
 .lmtool .sentence,.lmtool .turn,.lmtool .card,
 .lmtool .bars,.lmtool .arcs,.lmtool .frame{break-inside:avoid}
 .lmtool mark,.lmtool .track div{print-color-adjust:exact;-webkit-print-color-adjust:exact}
@@ -105,12 +107,31 @@ _PRINT: Final = """
 """
 
 
+_LIGHT_PAGES: Final = (
+    "[data-jp-theme-light=true]", ".vscode-light", "[theme=light]", "[data-theme=light]",
+)  # fmt: skip
+_DARK_PAGES: Final = (
+    "[data-jp-theme-light=false]", ".vscode-dark", "[theme=dark]", "[data-theme=dark]",
+)  # fmt: skip
+"""Who says in its page that it is light or dark: JupyterLab, VS Code, Colab, Sphinx."""
+
+
+def _inside(pages: tuple[str, ...]) -> str:
+    return ",".join(f".lmtool:is({page} *)" for page in pages)
+
+
 def style_sheet() -> str:
-    """Return the style sheet; dark where the reader asks for it on a screen."""
+    """Return the style sheet; on a screen it is dark as the page around it, or the system, is.
+
+    The class stands twice in each selector: a notebook's own rules for lists and headings would
+    go before those with one.
+    """
     marks = "".join(f".lmtool .c{n}{{background:var(--c{n})}}" for n in range(N_COLOURS))
-    dark = _variables(DARK, DARK_LABELS)
+    light = f"color-scheme:light;{_variables(LIGHT, LIGHT_LABELS)}"
+    dark = f"color-scheme:dark;{_variables(DARK, DARK_LABELS)}"
     return (
-        f".lmtool{{color-scheme:light dark;{_variables(LIGHT, LIGHT_LABELS)}}}"
+        f".lmtool{{{light}}}"
         f"@media screen and (prefers-color-scheme:dark){{.lmtool{{{dark}}}}}"
-        + (_RULES + marks + _PRINT).replace("\n", "")
+        f"@media screen{{{_inside(_LIGHT_PAGES)}{{{light}}}{_inside(_DARK_PAGES)}{{{dark}}}}}"
+        + (_RULES + marks + _PRINT).replace("\n", "").replace(".lmtool", ".lmtool.lmtool")
     )

@@ -25,7 +25,7 @@ from .blocks import (
     one_line,
     view,
 )
-from .drawing import PREDICATE, Cell, Styled, frame_rows, wrap
+from .drawing import PREDICATE, Cell, Line, Styled, frame_rows, wrap
 from .marked import cells, char_cells, clean, colour_number, cut, sentence_ranges
 from .roles import describe
 
@@ -65,16 +65,13 @@ def render(block: Block, *, colour: bool = False, width: int | None = None) -> s
     frames are drawn under their sentence. Lines are cut at word ends where they exceed `width`
     columns. Control characters are shown, never sent to a terminal.
     """
-    if isinstance(block, Passage) and block.frames:
-        return _print(_with_frames(block, colour, width), None, colour)
-    return _print(_pieces(block, colour), width, colour)
+    if isinstance(block, Passage):
+        return _print(_passage(block, colour, width), None, colour)
+    return _print(_pieces(block), width, colour)
 
 
-def _pieces(block: Block, colour: bool) -> Iterator[Styled]:
+def _pieces(block: Block) -> Iterator[Styled]:
     match block:
-        case Passage():
-            yield from ((clean(text), style) for text, style, _, _ in _marked(block, colour))
-            yield from _legend(block) if colour else ()
         case Links():
             yield from _links(block)
         case Card():
@@ -98,6 +95,19 @@ def _pieces(block: Block, colour: bool) -> Iterator[Styled]:
 # ── the text ─────────────────────────────────────────────────────────────────────────────────
 
 
+def _passage(passage: Passage, colour: bool, width: int | None) -> Iterator[Styled]:
+    if passage.frames:
+        yield from _with_frames(passage, colour, width)
+    elif width is None:
+        yield from ((clean(text), style) for text, style, _, _ in _marked(passage, colour))
+    else:
+        for number, line in enumerate(wrap(list(_cells(passage, colour)), width)):
+            yield ("\n" if number else ""), ""
+            yield from _styled(line)
+    if colour:
+        yield from _legend(passage, width)
+
+
 def _marked(passage: Passage, colour: bool) -> Iterator[tuple[str, str, int, bool]]:
     """Yield (text, style, offset, whether it is the text itself), which is not clean yet.
 
@@ -114,12 +124,27 @@ def _marked(passage: Passage, colour: bool) -> Iterator[tuple[str, str, int, boo
             yield end, f"{_style(mark.label)} italic", last, False
 
 
-def _legend(passage: Passage) -> Iterator[Styled]:
+def _legend(passage: Passage, width: int | None) -> Iterator[Styled]:
     counts = Counter(mark.label for piece in cut(passage) for mark in piece.opened)
-    for number, (label, count) in enumerate(sorted(counts.items())):
-        yield "  " if number else "\n", ""
-        yield f" {clean(label)} ", _style(label)
-        yield f" {count}", "dim"
+    yield ("\n" if counts else ""), ""
+    items = [
+        ((f" {clean(label)} ", _style(label)), (f" {count}", "dim"))
+        for label, count in sorted(counts.items())
+    ]
+    yield from _in_lines(items, "  ", width)
+
+
+def _in_lines(items: Iterable[tuple[Styled, ...]], gap: str, width: int | None) -> Iterator[Styled]:
+    """Yield items beside each other, as many in a line as fit."""
+    used = 0
+    for item in items:
+        size = sum(cells(text) for text, _ in item)
+        if used:
+            fits = width is None or used + len(gap) + size <= width
+            yield (gap if fits else "\n"), ""
+            used = used + len(gap) if fits else 0
+        yield from item
+        used += size
 
 
 def _with_frames(passage: Passage, colour: bool, width: int | None) -> Iterator[Styled]:
@@ -132,21 +157,37 @@ def _with_frames(passage: Passage, colour: bool, width: int | None) -> Iterator[
     lines: list[list[Cell]] = [[] for _ in ranges]
     for cell in _cells(passage, colour):
         lines[bisect_right(starts, cell.at) - 1].append(cell)
-    for sentence, found in zip(lines, frames, strict=True):
-        while sentence and sentence[-1].text.isspace():
-            sentence.pop()
+    seen = map(_without_blank_lines, lines)
+    shown = [pair for pair in zip(seen, frames, strict=True) if pair[0]]
+    for number, (sentence, found) in enumerate(shown, 1):
         for line in wrap(sentence, width):
-            for style, cells_of_style in groupby(line.cells, key=lambda cell: cell.style):
-                yield "".join(cell.text for cell in cells_of_style), style
+            yield from _styled(line)
             yield "\n", ""
             for row in frame_rows(passage.text, line, found, width):
                 for text, role in row:
                     yield text, _role_style(role) if colour and role else ""
                 yield "\n", ""
-        if found or sentence is lines[-1]:
+        if found or number == len(shown):
             yield "\n", ""
     yield from _role_legend(passage, colour, width)
-    yield from _legend(passage) if colour else ()
+
+
+def _without_blank_lines(sentence: list[Cell]) -> list[Cell]:
+    """Return a sentence without blank lines before it and white space behind it."""
+    first, end = 0, len(sentence)
+    while end and sentence[end - 1].text.isspace():
+        end -= 1
+    for index, cell in enumerate(sentence[:end], 1):
+        if cell.text == "\n":
+            first = index
+        elif cell.text and not cell.text.isspace():
+            break
+    return sentence[first:end]
+
+
+def _styled(line: Line) -> Iterator[Styled]:
+    for style, cells_of_style in groupby(line.cells, key=lambda cell: cell.style):
+        yield "".join(cell.text for cell in cells_of_style), style
 
 
 def _cells(passage: Passage, colour: bool) -> Iterator[Cell]:
@@ -158,22 +199,18 @@ def _cells(passage: Passage, colour: bool) -> Iterator[Cell]:
             elif char == "\t":
                 yield Cell("    ", style, at, 4)
             else:
-                yield Cell(clean(char), style, at, 0 if char == "\n" else char_cells(char))
+                width = 0 if char == "\n" else char_cells(char)
+                yield Cell(clean(char), style, at, width, is_text)
 
 
 def _role_legend(passage: Passage, colour: bool, width: int | None) -> Iterator[Styled]:
     """Yield what the roles of a passage are called: a word, its code, and PropBank's label."""
-    labels = sorted({mark.label for frame in passage.frames for mark in frame.arguments})
-    used = 0
-    for label in labels:
-        role = describe(label)
-        text = f"{clean(role.word)} {clean(label)}" if role.word != label else clean(label)
-        if used:
-            fits = width is None or used + 3 + cells(text) <= width
-            yield (" · " if fits else "\n"), ""
-            used = used + 3 if fits else 0
-        yield text, _role_style(label) if colour else ""
-        used += cells(text)
+    items = []
+    for label in sorted({mark.label for frame in passage.frames for mark in frame.arguments}):
+        word = describe(label).word
+        text = f"{clean(word)} {clean(label)}" if word != label else clean(label)
+        items.append(((text, _role_style(label) if colour else ""),))
+    yield from _in_lines(items, " · ", width)
 
 
 # ── what stands below it ─────────────────────────────────────────────────────────────────────
@@ -193,7 +230,7 @@ def _card(card: Card) -> Iterator[Styled]:
     yield clean(card.label), "bold"
     yield f": {clean(card.trigger)}{_percent(card.score)}", ""
     for role, text in card.arguments:
-        yield f" · {clean(role)}: ", "dim"
+        yield f" · {clean(describe(role).word)}: ", "dim"
         yield clean(text), ""
 
 
@@ -231,13 +268,12 @@ def _percent(score: float | None) -> str:
 # ── styles ───────────────────────────────────────────────────────────────────────────────────
 
 _STYLES: Final = tuple(
-    f"black on {name}"
-    for name in ("bright_cyan", "bright_yellow", "bright_green", "bright_magenta", "cyan")
+    f"black on bright_{name}" for name in ("cyan", "yellow", "green", "magenta", "red")
 ) + (
+    "black on white",
     "bright_white on blue",
     "bright_white on magenta",
     "black on yellow",
-    "black on green",
     "bright_white on red",
 )
 
