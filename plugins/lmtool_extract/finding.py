@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
@@ -23,6 +24,8 @@ from .relations import (
     pair_inputs,
 )
 from .tags import WordSpan, spans_from_logits
+
+_BLANK_LINE = re.compile(r"\n\s*\n|\r\s*\r")
 
 BATCH_CELLS = 256
 """Pairs, or words of triggers' windows, that are scored in one run of a graph, with padding."""
@@ -84,7 +87,10 @@ def tagged_spans(
     windows: Sequence[Window],
     labels: Sequence[str],
 ) -> list[list[WordSpan]]:
-    """Run a tagger and return the spans of each window, but for those inside an address."""
+    """Run a tagger and return the spans of each window, but for those inside an address.
+
+    A span ends where a blank line follows.
+    """
     logits = graph.run(hidden)["logits"]
     best = logits.argmax(2)
     found = []
@@ -92,12 +98,21 @@ def tagged_spans(
         tokens = window.word_tokens
         spans = spans_from_logits(row[tokens], row_best[tokens], labels)
         if spans:
+            spans = [_in_one_paragraph(window, span) for span in spans]
             inside = addresses(window.text)
             places = [characters(window, span.first, span.last) for span in spans]
             pairs = zip(spans, places, strict=True)
             spans = [span for span, place in pairs if not is_part_of_address(place, inside)]
         found.append(spans)
     return found
+
+
+def _in_one_paragraph(window: Window, span: WordSpan) -> WordSpan:
+    start, end = characters(window, span.first, span.last)
+    blank = _BLANK_LINE.search(window.text, start, end)
+    if blank is None:
+        return span
+    return span._replace(last=int(np.searchsorted(window.word_starts, blank.start())))
 
 
 def find_entities(

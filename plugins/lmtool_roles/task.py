@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from .finding import FoundFrame
 
+_BEHIND = " \t\r\n,;:，、；："
+"""Characters that are none of an argument at its end."""
 FORM = {"width": 128, "layers": 2, "feedforward": 256}
 """The narrow encoder of arguments; the width is a multiple of 32, the size of an attention head."""
 
@@ -152,9 +154,11 @@ class RolesTask(lmtool.EncoderTask):
         found = [(part.start, frame) for part in parts for frame in part.value]
         if options.predicates == "found":
             found.sort(key=lambda item: (item[0] + item[1].start, item[0] + item[1].end))
+            predicates = [_predicate(document.text, *item) for item in found]
             frames = [
-                Frame(_predicate(document.text, *item), None, _arguments(document, *item, options))
-                for item in found
+                Frame(predicate, None, _arguments(document, *item, options))
+                for predicate, item in zip(predicates, found, strict=True)
+                if any(map(str.isalnum, predicate.text))
             ]
             return {"frames": frames}
         if document.frames is None:
@@ -207,10 +211,14 @@ def _predicate(text: str, origin: int, frame: FoundFrame) -> Span:
 def _arguments(
     document: lmtool.Document, origin: int, frame: FoundFrame, options: RolesOptions
 ) -> list[FrameArgument]:
-    """Return the arguments that the options keep, with offsets in the document."""
-    spans = [
-        (role, origin + start, origin + end, score)
-        for start, end, role, score in frame.arguments
-        if score >= options.threshold and (not options.roles or role in options.roles)
-    ]
-    return [FrameArgument(role, a, b, document.text[a:b], score) for role, a, b, score in spans]
+    """Return the arguments that the options keep, with offsets in the document.
+
+    A comma or the like at the end of a span is none of it.
+    """
+    arguments = []
+    for start, end, role, score in frame.arguments:
+        if score >= options.threshold and (not options.roles or role in options.roles):
+            start += origin
+            if text := document.text[start : origin + end].rstrip(_BEHIND):
+                arguments.append(FrameArgument(role, start, start + len(text), text, score))
+    return arguments

@@ -26,6 +26,18 @@ LABELS = {
 
 
 @pytest.mark.parametrize(
+    ("between", "name"),
+    [(" ", "Tim Cook"), ("\n  ", "Tim\n  Cook"), ("\n\n", "Tim"), ("\r\n \t\r\n ", "Tim")],
+)
+def test_an_entity_ends_where_a_blank_line_follows(
+    between: str, name: str, tiny_bundle: Path
+) -> None:
+    document = lmtool.load(tiny_bundle)(f"Then Tim{between}Cook met Angela Merkel.")
+    found = [(entity.start, entity.text) for entity in document.entities or ()]
+    assert found == [(5, name), (document.text.index("Angela"), "Angela Merkel")]
+
+
+@pytest.mark.parametrize(
     "documents",
     [DOCUMENTS, DOCUMENTS[6:7], NOMINALS],
     ids=["all layers", "triggers", "nominals"],

@@ -69,6 +69,23 @@ def test_merge_sorts_and_chooses() -> None:
         assert frames[0].arguments == kept
 
 
+def test_punctuation_is_no_predicate_and_not_the_end_of_an_argument() -> None:
+    from lmtool_roles.finding import FoundFrame
+
+    text = "However, Ada , left. 艾达，走"
+    spans = [(0, 8, "ARGM-DIS", 0.9), (9, 14, "ARG0", 0.9), (13, 14, "ARG1", 0.9)]
+    found = [
+        FoundFrame(15, 19, 0.9, spans),
+        FoundFrame(19, 20, 0.9, []),
+        FoundFrame(24, 25, 0.9, [(21, 24, "ARG0", 1.0)]),
+    ]
+    merged = RolesTask(LABELS).merge(lmtool.Document(text=text), [Part(0, found)], RolesOptions())
+    assert [(f.predicate.text, [a.text for a in f.arguments]) for f in merged["frames"]] == [
+        ("left", ["However", "Ada"]),
+        ("走", ["艾达"]),
+    ]
+
+
 def test_given_frames_keep_their_predicates_and_senses() -> None:
     from lmtool_roles.finding import FoundFrame
 
