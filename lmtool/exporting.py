@@ -364,8 +364,9 @@ def _some_windows(
 
 def _measure(model: Model, dev: Mapping[str, Sequence[Document]]) -> dict[str, Any]:
     """Return the main metric on each set and over all, and the speed in tokens per second."""
-    texts = [document.text for documents in dev.values() for document in documents]
-    n_tokens = sum(len(window.ids) for _, window in model.encoder.windows_of(texts))
+    texts = [document for documents in dev.values() for document in documents]
+    windows = model.encoder.windows_of_documents(texts, pairs=model.task.reads_pairs)
+    n_tokens = sum(len(window.ids) for _, window in windows)
     started = time.perf_counter()
     pairs = {name: annotate_again(model, documents) for name, documents in dev.items()}
     seconds = time.perf_counter() - started

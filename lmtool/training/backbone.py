@@ -34,6 +34,11 @@ _DROPOUTS = (  # what the configurations of transformers call it
     "embedding_dropout",
     "mlp_dropout",
     "hidden_dropout",
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
+    "embed_dropout",
+    "resid_dropout",
 )
 
 
@@ -269,10 +274,19 @@ def _read_model_config(folder: str, dropout: float | None) -> Any:
             hint="choose an encoder, such as BERT, RoBERTa, MiniLM or ModernBERT",
         )
     if dropout is not None:
-        for name in _DROPOUTS:
-            if hasattr(config, name):
-                setattr(config, name, dropout)
+        set_dropout(config, dropout)
     return config
+
+
+def set_dropout(config: Any, dropout: float) -> None:
+    """Set the dropout of a configuration of transformers; UsageError for a kind without any."""
+    names = [name for name in _DROPOUTS if hasattr(config, name)]
+    if not names:
+        raise UsageError(
+            f"dropout: a model of the kind {config.model_type} has none", hint="leave it out"
+        )
+    for name in names:
+        setattr(config, name, dropout)
 
 
 def _check_weights(base: str, info: Any) -> None:

@@ -120,10 +120,13 @@ class Examples:
         return [example for examples in found for example in examples]
 
     def _chosen(self, number: int, epoch: int) -> list[int]:
-        """Return the documents of a source that an epoch has: all as often as its weight says."""
+        """Return the documents of a source that an epoch has, as often as its weight says.
+
+        One at least, however small the weight.
+        """
         size, weight = len(self._plain[number]), self._weights[number]
         whole = list(range(size)) * int(weight)
-        n_more = round((weight - int(weight)) * size)
+        n_more = round((weight - int(weight)) * size) or int(not whole)
         if not n_more:
             return whole
         random = np.random.default_rng((self._seed, epoch, 2, number))
@@ -192,8 +195,9 @@ def lowered(document: Document) -> Document:
     A character whose lower case is longer (it is rare: "İ") stays as it is.
     """
     text = _lower(document.text)
+    pair = None if document.pair is None else _lower(document.pair)
     layers = {name: _lower_spans(document.layer(name), text) for name in LAYERS}
-    return msgspec.structs.replace(document, text=text, **layers)
+    return msgspec.structs.replace(document, text=text, pair=pair, **layers)
 
 
 def _lower(text: str) -> str:

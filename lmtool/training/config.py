@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -210,8 +211,12 @@ class TrainConfig:
                 )
             if not entry.data:
                 raise UsageError(f"{at}data: no files to train on", hint="name at least one file")
-            if not entry.weight > 0:
+            if not 0 < entry.weight < math.inf:
                 raise UsageError(f"{at}weight: {entry.weight} is out of range, it must be above 0")
+            if "/" in entry.head or entry.head in (".", ".."):
+                raise UsageError(
+                    f"{at}name: {entry.head!r} is no name of a file", hint="leave the slash out"
+                )
 
     @property
     def entries(self) -> tuple[TaskConfig, ...]:
@@ -335,7 +340,7 @@ def format_config(config: Any) -> str:
         if name == "tasks":
             tables += [row for entry in value for row in _task_rows(entry)]
         elif isinstance(value, dict):
-            rows = [f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()]
+            rows = [f"{_toml(k)} = {_toml(v)}" for k, v in value.items()]
             tables += ["", f"[{name}]  # {option.help}", *rows]
         elif value is not None and not (has_tables and not value and name in _SINGLE):
             lines.append(f"{name} = {_toml(value)}  # {option.help}")
@@ -350,7 +355,11 @@ def _task_rows(entry: TaskConfig) -> list[str]:
     return [
         "",
         "[[tasks]]",
-        *(f"{name} = {_toml(value)}" for name, value in rows if value or name == "data"),
+        *(
+            f"{name} = {_toml(value)}"
+            for name, value in rows
+            if value or name == "data" or (name == "labels" and value is not None)
+        ),
     ]
 
 
@@ -390,7 +399,7 @@ def check_ranges(config: DataclassInstance) -> None:
 
 def _check_range(name: str, value: float, option: Opt) -> None:
     low, high = option.minimum, option.maximum
-    if (low is not None and value < low) or (high is not None and value > high):
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
         limits = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
         raise UsageError(f"{name}: {value} is out of range, it must be {limits}")
 
@@ -402,7 +411,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):  # a JSON string is a TOML string, but for DEL
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):
-        items = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items())
+        items = ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items())
         return f"{{ {items} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"

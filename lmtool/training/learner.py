@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import random
@@ -161,7 +162,7 @@ class Learner:
         size = self.config.accumulate * world
         groups = [list(batches[i : i + size]) for i in range(0, len(batches), size)]
         for group in groups:
-            group += batches[: -len(group) % world]
+            group += itertools.islice(itertools.cycle(batches), -len(group) % world)
         return [group[rank::world] for group in groups]
 
     def pad(self, examples: Sequence[Example]) -> Batch:
@@ -339,7 +340,7 @@ def make_accelerator(config: RunConfig, *, finds_unused: bool = True) -> Acceler
     `finds_unused` is for networks of which a step may use a part only.
     """
     state = join_processes(config)
-    is_cpu = config.device.startswith("cpu")
+    is_cpu = config.device == "cpu"
     precision = choose_precision(config.precision, state.device)
     if precision == "fp16" and state.device.type == "cpu":
         raise UsageError("precision: fp16 needs a GPU", hint="choose bf16, auto or no")
@@ -349,14 +350,14 @@ def make_accelerator(config: RunConfig, *, finds_unused: bool = True) -> Acceler
 
 def join_processes(config: RunConfig) -> PartialState:
     """Return this process's place among those of the run; UsageError for a missing device."""
-    kind, _, number = config.device.partition(":")
+    kind, colon, number = config.device.partition(":")
     is_there = {
         "auto": True,
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
-    if kind not in is_there:
+    if kind not in is_there or (colon and not (kind == "cuda" and number.isdecimal())):
         raise UsageError(
             f"device: {config.device!r} is unknown", hint="choose auto, cpu, cuda, cuda:N or mps"
         )
@@ -366,6 +367,11 @@ def join_processes(config: RunConfig) -> PartialState:
             hint="install PyTorch for it, or choose --device cpu",
         )
     if number:
+        if int(number) >= torch.cuda.device_count():
+            raise UsageError(
+                f"device: PyTorch sees no {config.device}",
+                hint=f"the last one is cuda:{torch.cuda.device_count() - 1}",
+            )
         torch.cuda.set_device(int(number))
     if PartialState._shared_state and PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)  # of an earlier run

@@ -88,6 +88,17 @@ def merged_weights(encoder: nn.Module) -> dict[str, Tensor]:
     return found
 
 
+def check_sums(encoder: nn.Module, saved: nn.Module, base: str) -> None:
+    """Raise UsageError where base and adapters do not add up to what was saved of them."""
+    weights = saved.state_dict()
+    for name, tensor in merged_weights(encoder).items():
+        if name not in weights or not torch.allclose(tensor, weights[name], 1e-3, 1e-5):
+            raise UsageError(
+                f"{base}: the base has changed since the run began",
+                hint="bring it back, or start anew with another --out",
+            )
+
+
 def save_adapters(model: nn.Module, config: Any, base: str, folder: Path) -> None:
     """Write the adapters of a model, without its own weights, as peft loads them on `base`."""
     from safetensors.torch import save_file

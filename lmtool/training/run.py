@@ -14,7 +14,7 @@ from ..errors import DataError, UsageError
 from ..evaluation import evaluate, scoring_task
 from ..models import Model, find_task
 from ..tasks import EncoderTask, make_options
-from ..windows import Window
+from ..windows import TextEncoder, Window
 from .backbone import Backbone
 from .bases import check_base
 from .batches import Examples, Source
@@ -39,7 +39,7 @@ from .frozen import FrozenBackbone, States, frozen_backbone, onnx_folder
 from .inference import model_from_checkpoint
 from .learner import Learner, State, deterministic, seed_all
 from .loop import Step, count_steps, fit
-from .lora import add_adapters, load_adapters
+from .lora import add_adapters, check_sums, load_adapters
 
 MEAN_METRIC = "mean"
 """The mean of the main metrics of several heads."""
@@ -85,7 +85,7 @@ def prepare_run(
     sources = []
     for part in data.parts:
         head = checkpoint.heads[part.entry.head]
-        _check_pairs(head.task, part, data)
+        _check_pairs(head.task, part, data, checkpoint.encoder)
         instance = _learning(head.task, part.entry.layers)
         documents = _with_gold(part.train, instance)
         sources.append(Source(instance, documents, part.entry.head, part.entry.weight))
@@ -197,18 +197,26 @@ def _check_gold(tasks: Iterable[type[EncoderTask]], document: Document) -> None:
         task.check_gold(document)
 
 
-def _check_pairs(task: EncoderTask, part: TaskData, data: Data) -> None:
-    """Raise DataError for the first document without a pair of a task that compares two texts."""
+def _check_pairs(task: EncoderTask, part: TaskData, data: Data, encoder: TextEncoder) -> None:
+    """Raise DataError for the first document of a task that compares two texts without a pair.
+
+    Or with one that is too long.
+    """
     if not task.reads_pairs:
         return
-    for document in (*part.train, *part.dev):
-        if document.pair is None and task.has_gold(document):
+    for document in filter(task.has_gold, (*part.train, *part.dev)):
+        place = data.places[id(document)]
+        if document.pair is None:
             raise DataError(
-                f"{data.places[id(document)]}: no field 'pair', and {part.entry.head!r} compares "
-                "two texts, as others of its documents have one",
+                f"{place}: no field 'pair', and {part.entry.head!r} compares two texts, as others "
+                "of its documents have one",
                 hint='write each record as {"text": "…", "pair": "…"}; texts alone are learnt by '
                 "a head of their own, as [[tasks]] with a name",
             )
+        try:
+            next(encoder.windows_of_documents([document], pairs=True))
+        except DataError as error:
+            raise DataError(f"{place}: {error.message}", error.hint) from error
 
 
 def _learning(task: EncoderTask, layers: Sequence[str]) -> EncoderTask:
@@ -239,6 +247,12 @@ def _new_checkpoint(
         backbone, encoder = frozen_backbone(config, texts)
     else:
         backbone, encoder = load_encoder(config)
+        shapes = backbone.shape_embedding
+        if config.freeze is not None and shapes is not None and not shapes.weight.any():
+            raise UsageError(
+                "shapes: they are new, and freeze keeps them at zero",
+                hint="leave out one of them, or take a base that was trained with shapes",
+            )
         if config.tune == "lora":
             add_adapters(backbone, config.lora_rank)
     heads = {
@@ -281,9 +295,11 @@ def _adapted(config: TrainConfig, checkpoint: Checkpoint) -> Backbone:
     backbone, _ = load_encoder(config)
     add_adapters(backbone, config.lora_rank)
     load_adapters(backbone, load_state(Path(config.out) / "last")[0])
-    shapes = getattr(checkpoint.backbone, "shape_embedding", None)
-    if backbone.shape_embedding is not None and shapes is not None:
-        backbone.shape_embedding.load_state_dict(shapes.state_dict())
+    saved = checkpoint.backbone
+    assert isinstance(saved, Backbone)
+    check_sums(backbone.encoder, saved.encoder, config.base)
+    if backbone.shape_embedding is not None and saved.shape_embedding is not None:
+        backbone.shape_embedding.load_state_dict(saved.shape_embedding.state_dict())
     return backbone
 
 
@@ -313,7 +329,7 @@ def _new_task(
             found = task.labels_of(found, part.entry.layers)
         for key, names in found.items():
             known = labels.setdefault(key, [])
-            known += [label for label in names if label not in known]
+            known += [label for label in dict.fromkeys(names) if label not in known]
         options |= part.entry.options
     documents = [document for part in parts for document in part.train]
     labels = {

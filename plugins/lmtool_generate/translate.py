@@ -213,6 +213,12 @@ class TranslateTask(lmtool.TextTask):
         gold = _gold(document)
         if gold is None:
             return []
+        if self.form.get("to") == "" and not self.languages:  # as gold of no language made it
+            raise lmtool.DataError(
+                "the translation says no language",
+                hint='write "translation": {"text": "…", "language": "zh"}, or to = "zh" in the '
+                "table [form] of the training file",
+            )
         options = TranslateOptions(target=gold["language"])
         prompt = self.prompt(document, options)
         return [] if prompt is None else [(prompt, gold["text"])]

@@ -220,6 +220,16 @@ def test_what_the_gold_says_about_languages() -> None:
         TranslateTask.collect_form([*two, translated("Tee.", "茶。")])
 
 
+def test_gold_that_says_no_language_is_refused_in_training() -> None:
+    gold = translated("Tea.", "茶。", "en", "")
+    form = TranslateTask.collect_form([gold])
+    with pytest.raises(DataError, match="the translation says no language") as caught:
+        TranslateTask(form).pairs(gold)
+    assert '"language": "zh"' in caught.value.hint
+    for said in ({"to": "zh"}, {"pairs": [["en", "zh"]]}):
+        assert TranslateTask({**form, **said}).pairs(gold) == [("en>zh: Tea.\n", "茶。")]
+
+
 def test_the_seed_of_windows_is_kept() -> None:
     task, options = GenerateTask(), GenerateOptions()
     parts = [

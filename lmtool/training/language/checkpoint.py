@@ -16,7 +16,7 @@ import msgspec
 
 from ...bundles import problems, read_record, writing
 from ...errors import BundleError
-from ..backbone import load_tokenizer, model_folder, quiet, reading
+from ..backbone import load_tokenizer, model_folder, quiet, reading, set_dropout
 from ..checkpoint import code_versions, find_checkpoint, save_state, write_last
 from ..learner import State
 from ..lora import adapters, merged_weights
@@ -99,24 +99,28 @@ def load_language_checkpoint(folder: Path | str) -> tuple[LanguageRecord, Any, A
     return record, load_model(str(found), record.objective), load_text_tokenizer(str(found))
 
 
-def load_model(base: str, objective: Objective, **options: Any) -> Any:
+def load_model(base: str, objective: Objective, dropout: float | None = None) -> Any:
     """Load a causal or masked model from a checkpoint, a Hugging Face folder or hub name.
 
     The weights are in float32. Only safetensors are read, and no code of the model's is run.
-    `options` go to transformers' from_pretrained. Raises BundleError when there is none.
+    `dropout`, where given, replaces the model's own. Raises BundleError when there is none.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
     kind: Any = AutoModelForCausalLM if objective == "causal" else AutoModelForMaskedLM
+    folder = model_folder(base)
     with reading(base, kind.__name__):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        if dropout is not None:
+            set_dropout(config, dropout)
         model, info = kind.from_pretrained(
-            model_folder(base),
+            folder,
+            config=config,
             use_safetensors=True,
             trust_remote_code=False,
             dtype=torch.float32,
             output_loading_info=True,
-            **options,
         )
     wrong = sorted(map(str, info["mismatched_keys"]))
     missing = sorted(info["missing_keys"])

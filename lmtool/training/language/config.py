@@ -181,12 +181,21 @@ def model_config(config: PretrainConfig, vocabulary: int, ids: dict[str, int], l
     ids and, for the named sizes, positions are those of the run, and a kind that can be both is a
     decoder or an encoder by the objective. UsageError for a file that is none.
     """
+    from ..backbone import set_dropout
+
+    found = _shape(config, vocabulary, ids, length)
+    if config.dropout is not None:
+        set_dropout(found, config.dropout)
+    return found
+
+
+def _shape(config: PretrainConfig, vocabulary: int, ids: dict[str, int], length: int) -> Any:
     from transformers import BertConfig, LlamaConfig
 
     shared: dict[str, Any] = {"vocab_size": vocabulary, "pad_token_id": ids["pad_token_id"]}
     if config.size not in SIZES:
         least = max(length, 512) if config.objective == "masked" else length
-        found = _from_file(Path(config.size), least, {**shared, **ids, **dropouts(config)})
+        found = _from_file(Path(config.size), least, {**shared, **ids})
         if hasattr(found, "is_decoder"):
             found.is_decoder = config.objective == "causal"
         return found
@@ -202,27 +211,18 @@ def model_config(config: PretrainConfig, vocabulary: int, ids: dict[str, int], l
             **shape,
             intermediate_size=4 * size.hidden,
             max_position_embeddings=max(length, 512),
-            **{"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, **dropouts(config)},
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
         )
     return LlamaConfig(
         **shared,
         **shape,
         intermediate_size=size.gated,
         max_position_embeddings=length,
-        **dropouts(config),
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=ids["eos_token_id"],
     )
-
-
-def dropouts(config: PretrainConfig) -> dict[str, Any]:
-    """Return the dropout, where it is given, by the names of the objective's usual models."""
-    if config.dropout is None:
-        return {}
-    if config.objective == "causal":
-        return {"attention_dropout": config.dropout}
-    return {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
 
 
 def _from_file(path: Path, least: int, values: dict[str, Any]) -> Any:

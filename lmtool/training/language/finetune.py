@@ -18,7 +18,7 @@ import numpy as np
 
 from ...bundles import writing
 from ...documents import Document
-from ...errors import DataError, UsageError
+from ...errors import BundleError, DataError, UsageError
 from ...sources import BadRecord
 from ...tasks import TextTask
 from ...textmodels import find_text_task
@@ -29,7 +29,7 @@ from ..config import absolute
 from ..data import Data, read_data
 from ..folder import check_folder
 from ..learner import State, seed_all
-from ..lora import add_adapters, load_adapters, save_adapters
+from ..lora import add_adapters, check_sums, load_adapters, save_adapters
 from .check import (
     TextReport,
     check_texts,
@@ -46,6 +46,7 @@ from .checkpoint import (
 )
 from .judging import EVAL_TOKENS, Evaluation, checked_options
 from .loop import LanguageRun
+from .network import mixes_texts
 from .packed import PackedBatches, row_width
 from .speech import check_form, context_of, form_of, longest, speech_of, teach_end
 from .tuning import FinetuneConfig
@@ -81,9 +82,17 @@ def prepare_finetuning(
     instance = kind(record.form)
     if not any(instance.pairs(document) for document in train):
         raise nothing_to_learn(kind, config.data, len(train))
+    if mixes_texts(model):
+        raise BundleError(
+            f"{config.base}: a model of the kind {model.config.model_type} cannot keep texts in "
+            "one row apart",
+            hint="choose a decoder with attention alone, such as Llama or Qwen",
+        )
     ends = teach_end(model, tokenizer, config.base)
     speech = speech_of(tokenizer, config.base, ends, needs_chat=record.form["chat"])
-    lora = _adapt(config, model, is_resumed=is_resumed) if config.tune == "lora" else None
+    lora = None
+    if config.tune == "lora":
+        model, lora = _adapted(config, model, is_resumed=is_resumed)
     context = longest(config.max_tokens, record.context, config.base)
     found = check_texts(instance, speech.encoder, context, train, dev)
     if not found.train:
@@ -103,6 +112,11 @@ def prepare_finetuning(
         sample = _sample(config, instance, dev)
         evaluate = Evaluation(instance, options, rows, sample, speech, record.context)
         evaluate.check_metric(config.metric)
+    elif config.metric != "perplexity":
+        raise UsageError(
+            f"metric: nothing is held out, so there is no {config.metric}",
+            hint="give documents with --dev, or choose --metric perplexity",
+        )
     return FinetuneRun(
         config, model, tokenizer, batches, record, evaluate=evaluate, main_metric=config.metric,
         n_steps=batches.n_steps, report=found.report, lora=lora,
@@ -112,10 +126,7 @@ def prepare_finetuning(
 def _start(
     config: FinetuneConfig, kind: type[TextTask], data: Data, *, is_resumed: bool
 ) -> tuple[LanguageRecord, Any, Any]:
-    """Return record, model and tokenizer at the start: those of the last save, or the base's.
-
-    A resumed run with adapters starts from the base's weights, as they are apart in the state.
-    """
+    """Return record, model and tokenizer at the start: those of the last save, or the base's."""
     if not is_resumed:
         record = LanguageRecord(
             objective="causal",
@@ -133,18 +144,21 @@ def _start(
             f"{config.out}: the data files have changed since the run began",
             hint="bring them back, or start anew with another --out",
         )
-    if config.tune == "lora":
-        model = load_model(config.base, "causal")
     return record, model, tokenizer
 
 
-def _adapt(config: FinetuneConfig, model: Any, *, is_resumed: bool) -> Any:
-    """Add adapters to a model, those of the last save if resumed; return peft's configuration."""
-    holder = SimpleNamespace(encoder=model)
+def _adapted(config: FinetuneConfig, model: Any, *, is_resumed: bool) -> tuple[Any, Any]:
+    """Return a model with adapters, and peft's configuration.
+
+    Of a resumed run they are those of the last save, on the base: `model` has the sums.
+    """
+    base = load_model(config.base, "causal") if is_resumed else model
+    holder = SimpleNamespace(encoder=base)
     lora = add_adapters(holder, config.lora_rank)
     if is_resumed:
         load_adapters(holder, load_state(Path(config.out) / "last")[0])
-    return lora
+        check_sums(base, model, config.base)
+    return base, lora
 
 
 class FinetuneRun(LanguageRun):

@@ -57,10 +57,6 @@ class Batches(Protocol):
             see those of their own text alone. -1 is padding.
     """
 
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of an epoch."""
-
     def batch(self, step: int) -> Batch:
         """Return the batch of all processes at a step, counted from 0 over the whole run."""
 
@@ -176,14 +172,14 @@ class LanguageRun:
         *,
         evaluate: Callable[[LanguageLearner], dict[str, Any]] | None = None,
         main_metric: str = "loss",
-        n_steps: int = 0,
+        n_steps: int,
     ) -> None:
         """Put the model on its device.
 
         `evaluate` gives scores, among them `main_metric` (the lower the better for those of
-        LOWER_IS_BETTER); without it the last checkpoint is the best. `n_steps` is the length of
-        the run (default: by the epochs, the tokens of an epoch and batch_tokens). A resumed run
-        is given the model and the record of its last/.
+        LOWER_IS_BETTER); without it the last checkpoint is the best. `n_steps` are those of all
+        epochs, which max_steps may cut. A resumed run is given the model and the record of its
+        last/.
         """
         self.config = config
         self._tokenizer = tokenizer
@@ -191,11 +187,8 @@ class LanguageRun:
         self._evaluate = evaluate
         self._main_metric = main_metric
         self.learner = LanguageLearner(model, config, is_causal=record.objective == "causal")
-        by_epochs = math.ceil(config.epochs * batches.n_tokens / config.batch_tokens)
-        self.n_steps = n_steps or max(by_epochs, 1)
-        self._steps_by_epoch = self.n_steps / config.epochs
-        if config.max_steps:
-            self.n_steps = min(self.n_steps, config.max_steps)
+        self._all_steps = n_steps
+        self.n_steps = min(n_steps, config.max_steps) if config.max_steps else n_steps
         self._folder = RunFolder(
             config, self.learner, record, self._save, is_evaluated=evaluate is not None
         )
@@ -245,7 +238,7 @@ class LanguageRun:
 
     def _epoch(self, step: int) -> int:
         """Return the epoch, from 0, of a step counted from 0."""
-        return int(step / self._steps_by_epoch)
+        return step * self.config.epochs // self._all_steps
 
     def _is_evaluation_due(self, number: int) -> bool:
         """Whether a step, counted from 0, is followed by an evaluation."""

@@ -68,14 +68,52 @@ class LanguageNetwork(nn.Module):
         if segments is not None:
             same = segments[:, :, None] == segments[:, None, :]  # (batch, length, length)
             sees = (same.tril() if self._is_causal else same)[:, None]
-            if self.model.config._attn_implementation == "eager":  # which adds its mask
-                sees = torch.where(sees, 0.0, torch.finfo(torch.float32).min)
-            arguments["attention_mask"] = sees
+            arguments["attention_mask"] = _masks(sees, self.model.config)
             if position_ids is None:
                 position_ids = positions_of(segments)
         if position_ids is not None:
             arguments["position_ids"] = position_ids
         return arguments
+
+
+def _masks(sees: Tensor, config: Any) -> Tensor | dict[str, Tensor]:
+    """Return what each token sees as the attention takes it, by kind of layer where they differ.
+
+    `sees` is bool (batch, 1, length, length). Layers with a window see the last tokens alone.
+    """
+
+    def mask(sees: Tensor) -> Tensor:
+        if config._attn_implementation != "eager":
+            return sees
+        return torch.where(sees, 0.0, torch.finfo(torch.float32).min)  # eager adds its mask
+
+    window, kinds = (getattr(config, n, None) for n in ("sliding_window", "layer_types"))
+    if (
+        not window
+        or window >= sees.shape[-1]
+        or "sliding_attention" not in (kinds or ("sliding_attention",))
+    ):
+        return mask(sees)
+    last = mask(sees.triu(1 - window))
+    return {"full_attention": mask(sees), "sliding_attention": last} if kinds else last
+
+
+def mixes_texts(model: Any) -> bool:
+    """Whether a text changes with what stands before it in its row, apart by segments: one run."""
+    was_training = model.training
+    network = LanguageNetwork(model, is_causal=True).eval()
+    device = next(model.parameters()).device
+    ids = torch.arange(8, device=device).repeat(2, 1) % model.config.vocab_size  # (2, 8)
+    segments = torch.arange(8, device=device).repeat(2, 1) // 4
+    ids[1, :4] = 0  # the rows differ in their first text alone
+    try:
+        with torch.no_grad():
+            logits = model(**network._arguments(ids, None, segments)).logits[:, 4:].float()
+        return bool((logits[0] - logits[1]).abs().max() > SAME * logits.abs().max())
+    except (TypeError, ValueError, RuntimeError):  # no mask for each token is taken
+        return True
+    finally:
+        model.train(was_training)
 
 
 def sees_ahead(model: Any) -> bool:

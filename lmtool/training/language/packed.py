@@ -93,8 +93,6 @@ class PackedBatches:
         n_passes = max(-(-min_steps * self.rows // (n_epochs * n_rows)), 1)
         self.n_steps = -(-n_epochs * n_passes * n_rows // self.rows)
         """Steps of `n_epochs` epochs."""
-        self.n_tokens = round(n_passes * n_rows / self.rows * batch_tokens)
-        """Tokens of an epoch, counted as if every step had `batch_tokens`."""
         n_real = sum(self._lengths)
         self.gaps = Gaps(n_rows, width, 1 - n_real / (n_rows * width))
         """What packing costs in the first pass."""

@@ -256,11 +256,14 @@ def pack(
     learnt = TokenWriter(folder / "train.bin", encoder, end, dtype)
     held = TokenWriter(folder / "dev.bin", encoder, end, dtype)
     n_held = 0
+    known: set[str] = set()  # texts that are held out stay so where they come again
     for block in train.blocks():
-        is_held = n_held < MOST_HELD_OUT and is_held_out(block.text)
+        is_held = is_held_out(block.text) and (n_held < MOST_HELD_OUT or block.text in known)
         (learnt if is_held else held).end()
         (held if is_held else learnt).add(block)
-        n_held += len(block.text) if is_held else 0
+        if is_held:
+            known.add(block.text)
+            n_held += len(block.text)
     for block in dev.blocks() if dev is not None else ():
         held.add(block)
     record = TokenRecord(

@@ -35,7 +35,7 @@ from .checkpoint import (
     load_text_tokenizer,
     read_language_checkpoint,
 )
-from .config import DEFAULT_SIZE, SIZES, PretrainConfig, dropouts, model_config
+from .config import DEFAULT_SIZE, SIZES, PretrainConfig, model_config
 from .loop import Batch, LanguageLearner, LanguageRun
 from .network import sees_ahead
 from .packing import RECORD_FILE, Text, TokenRecord, held_out, pack, place, read_tokens
@@ -202,7 +202,7 @@ def _base(config: PretrainConfig, length: int) -> Any:
             hint="leave one of them out",
         )
     seed_all(config.seed)
-    model = load_model(config.base, config.objective, **dropouts(config))
+    model = load_model(config.base, config.objective, config.dropout)
     n_rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > n_rows:
         raise BundleError(

@@ -40,8 +40,8 @@ class MaskedRows:
     """Rows of a stream of tokens with gaps to fill in (Devlin et al. 2019).
 
     A row is the first token (CLS), a stretch of the stream, and the last one (SEP). A share of
-    the tokens is to be predicted: of ten of these eight are masked, one is replaced by another
-    token at random, one stays. The choice depends on the seed and the step.
+    the tokens is to be predicted, one of each row at least: of ten of these eight are masked, one
+    is replaced by another token at random, one stays. The choice depends on the seed and the step.
     """
 
     def __init__(
@@ -101,7 +101,10 @@ class _Gaps:
         ids = np.empty((n_rows, length + 2), np.int64)
         ids[:, 0], ids[:, -1] = self._ends
         ids[:, 1:-1] = rows
-        is_gap = (random.random(ids.shape) < self._share) & ~np.isin(ids, self._special)
+        is_plain = ~np.isin(ids, self._special)
+        is_gap = (random.random(ids.shape) < self._share) & is_plain
+        whole = np.flatnonzero(~is_gap.any(1) & is_plain.any(1))
+        is_gap[whole, is_plain[whole].argmax(1)] = True
         labels = np.where(is_gap, ids, IGNORED)
         how = random.random(ids.shape)
         others = random.choice(self._plain, ids.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,11 +20,12 @@ import torch
 import tuning_kit as kit
 
 from lmtool._comparison import LEAST_TOKENS
-from lmtool.errors import DataError, UsageError
+from lmtool.errors import BundleError, DataError, UsageError
 from lmtool.language import Sampling
 from lmtool.language_export import checkpoint_export, write_language_bundle
 from lmtool.testing import run_cli
 from lmtool.textmodels import load_text_model
+from lmtool.training.backbone import quiet
 from lmtool.training.config import format_config
 from lmtool.training.language.answers import TorchLanguage
 from lmtool.training.language.checkpoint import (
@@ -241,6 +243,42 @@ def test_a_metric_that_dev_cannot_give(folder: Path, tmp_path: Path) -> None:
     changes = {"task": "generate", "data": [data], "dev": [data], "metric": "bleu"}
     with pytest.raises(UsageError, match="dev has no prompts with answers, so there is no bleu"):
         prepare_finetuning(kit.config(folder, out=str(tmp_path / "run"), **changes))
+
+
+def test_a_metric_without_dev(folder: Path, tmp_path: Path) -> None:
+    changes = {"metric": "chrf", "dev": [], "dev_share": 0.0}
+    with pytest.raises(UsageError, match="nothing is held out, so there is no chrf"):
+        prepare_finetuning(kit.config(folder, out=str(tmp_path / "run"), **changes))
+
+
+def test_adapters_are_not_resumed_on_another_base(folder: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(folder / "base", base)
+    changes = {"base": str(base), "tune": "lora", "max_steps": 1, "eval_samples": 0}
+    config = kit.config(folder, out=str(tmp_path / "run"), **changes)
+    list(prepare_finetuning(config).train())
+    assert list(prepare_finetuning(config, resume=True).train()) == []
+    shutil.copy(tmp_path / "run/last/model/model.safetensors", base)
+    with pytest.raises(UsageError, match="the base has changed since the run began"):
+        prepare_finetuning(config, resume=True)
+
+
+def test_a_base_that_mixes_the_texts_of_a_row(folder: Path, tmp_path: Path) -> None:
+    from transformers import Lfm2Config, Lfm2ForCausalLM
+
+    base = tmp_path / "base"
+    shutil.copytree(folder / "base", base)
+    shape: Any = json.loads((base / "config.json").read_text("utf-8"))
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads")
+    config = Lfm2Config(
+        **{name: shape[name] for name in names}, num_hidden_layers=2, num_key_value_heads=2,
+        layer_types=["conv", "full_attention"], bos_token_id=None, pad_token_id=None,
+        eos_token_id=shape["eos_token_id"],
+    )  # fmt: skip
+    with quiet():
+        Lfm2ForCausalLM(config).save_pretrained(base)
+    with pytest.raises(BundleError, match="kind lfm2 cannot keep texts in one row apart"):
+        prepare_finetuning(kit.config(folder, out=str(tmp_path / "run"), base=str(base)))
 
 
 def test_an_option_that_there_is_not(folder: Path, tmp_path: Path) -> None:

@@ -12,18 +12,31 @@ import transformers
 from torch.nn import functional
 
 from lmtool.training.language import network
-from lmtool.training.language.network import IGNORED, LanguageNetwork, linear_loss, positions_of
+from lmtool.training.language.network import (
+    IGNORED,
+    LanguageNetwork,
+    linear_loss,
+    mixes_texts,
+    positions_of,
+)
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
     "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64,
     "pad_token_id": 0, "eos_token_id": 0, "bos_token_id": None,
 }  # fmt: skip
-CAUSAL = {
+LAYERS = ["sliding_attention", "full_attention"]
+CAUSAL: dict[str, dict[str, Any]] = {
     "llama": {},
     "llama-tied": {"tie_word_embeddings": True},
     "gemma2": {"head_dim": 16, "final_logit_softcapping": 0.5},
     "granite": {"logits_scaling": 4.0},
+    "mistral": {"sliding_window": 4},
+    "gemma3_text": {"head_dim": 16, "sliding_window": 4, "layer_types": LAYERS},
+    "gemma2-window": {"head_dim": 16, "sliding_window": 4},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 4, "layer_types": LAYERS},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "mamba": {},
 }
 
 
@@ -112,6 +125,21 @@ def test_texts_of_a_row_are_as_if_they_stood_alone(name: str) -> None:
         together = model(ids[:, :9], labels[:, :9])
     torch.testing.assert_close(packed, first + second)
     assert not torch.isclose(packed, together, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemma3_text", "gemma2-window", "qwen2"])
+def test_layers_with_a_window_keep_it_in_a_row_of_texts(name: str) -> None:
+    model = LanguageNetwork(make(name).eval(), is_causal=True).eval()
+    ids, labels = batch(rows=1)
+    with torch.no_grad():
+        packed = model(ids, labels, segments=torch.zeros_like(ids))
+        torch.testing.assert_close(packed, model(ids, labels))
+        model.model.config.sliding_window = 64
+        assert not torch.isclose(packed, model(ids, labels, segments=torch.zeros_like(ids)))
+
+
+def test_a_kind_that_mixes_the_texts_of_a_row_is_known() -> None:
+    assert [name for name in CAUSAL if mixes_texts(make(name))] == ["lfm2", "mamba"]
 
 
 def test_places_are_counted_in_each_segment() -> None:

@@ -17,6 +17,7 @@ import pretrain_kit as kit
 
 from lmtool.errors import BundleError, DataError
 from lmtool.sources import ReadOptions
+from lmtool.training.language import packing
 from lmtool.training.language.packing import (
     BLOCK,
     Block,
@@ -145,6 +146,18 @@ def test_a_block_held_out_of_a_text_ends_what_is_before_it(tokenizer: Any, tmp_p
     ended = tokenizer.decode(train).split("<|endoftext|>")
     assert ended == [blocks[0], "".join(blocks[2:]), ""]
     assert tokenizer.decode(dev) == blocks[1] + "<|endoftext|>"
+
+
+def test_text_that_is_held_out_is_never_learnt(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the most is held out, the rest of the share is learnt, but not what is known."""
+    monkeypatch.setattr(packing, "MOST_HELD_OUT", 5)
+    (tmp_path / "text.txt").write_text("first\nsecond\nfirst\nthird\n", "utf-8")
+    pack(tmp_path, tokenizer, 0, text(tmp_path / "text.txt"), None, lambda block: block != "third")
+    _, train, dev = read_tokens(tmp_path)
+    assert tokenizer.decode(dev).split("<|endoftext|>")[:-1] == ["first", "first"]
+    assert tokenizer.decode(train).split("<|endoftext|>")[:-1] == ["second", "third"]
 
 
 def test_no_text_is_an_error(tokenizer: Any, tmp_path: Path) -> None:

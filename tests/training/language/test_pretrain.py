@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("torch")
 
 import pretrain_kit as kit
+import torch
 
 from lmtool.errors import BundleError, DataError, UsageError
 from lmtool.training.backbone import quiet
@@ -28,6 +29,7 @@ from lmtool.training.config import convert_config, format_config, read_toml
 from lmtool.training.language.checkpoint import (
     load_language_checkpoint,
     load_model,
+    load_text_tokenizer,
     read_language_checkpoint,
 )
 from lmtool.training.language.config import PretrainConfig
@@ -227,6 +229,27 @@ def test_a_bad_record_is_named_or_left_out(tmp_path: Path) -> None:
     config = kit.config(tmp_path, **told, skip_bad=True, out=str(tmp_path / "other"))
     prepare_pretraining(config, note=said.append)
     assert "1 bad records left out" in said[-1]
+
+
+def test_dropout_is_that_of_any_kind(folder: Path, tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = kit.config(folder, out=str(tmp_path / "run"), dropout=0.3)
+    list(itertools.islice(prepare_pretraining(config).train(), 1))
+    tokenizer = load_text_tokenizer(str(tmp_path / "run" / "data" / "tokenizer"))
+    end = tokenizer.eos_token_id
+    shape = {"vocab_size": len(tokenizer), "bos_token_id": end, "eos_token_id": end}
+    with quiet():
+        GPT2LMHeadModel(
+            GPT2Config(**shape, n_embd=32, n_layer=1, n_head=2, n_positions=16)
+        ).save_pretrained(tmp_path / "base")
+        tokenizer.save_pretrained(tmp_path / "base")
+    for size in ("small", write_size(tmp_path / "gpt2.json", "gpt2")):
+        told = {"base": str(tmp_path / "base"), "vocabulary": 0} if size == "small" else {}
+        config = kit.config(tmp_path, **told, dropout=0.3, out=str(tmp_path / Path(size).stem))
+        model = prepare_pretraining(dataclasses.replace(config, size=size)).learner.model
+        rates = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+        assert rates == {0.3}, size
 
 
 # ── what cannot work ─────────────────────────────────────────────────────────────────────────

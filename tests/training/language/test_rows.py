@@ -53,6 +53,14 @@ def test_nothing_but_gaps_is_changed_and_special_tokens_are_none() -> None:
     assert (special.batch(0)["labels"] == IGNORED).all()
 
 
+def test_each_row_has_a_gap_where_it_can() -> None:
+    stream = np.array([0, 1, 1000, 1001] * 25)  # without a gap a loss would be 0
+    rows = MaskedRows(stream, length=6, n_rows=50, tokenizer=FewTokens(), share=0.01)
+    n_gaps = (rows.batch(0)["labels"] != IGNORED).sum(1)
+    assert n_gaps.min() == 1
+    assert n_gaps.mean() < 1.2
+
+
 def test_held_out_gaps_are_the_same_each_time() -> None:
     def labels() -> list[Any]:
         batches = masked_dev_rows(STREAM, 12, 3, tokenizer=FewTokens(), share=0.3)
