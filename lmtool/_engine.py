@@ -104,7 +104,7 @@ class Engine:
             **_search(sampling, seed, self.shape.vocabulary),
         )
         if sampling.schema:
-            params.set_guidance("json_schema", guidance(sampling.schema))
+            params.set_guidance("lark_grammar", guidance(sampling.schema))
         with self.errors("generate"):
             generator = og.Generator(self.model, params)
             for chunk in self._chunks(rows, longest):
@@ -185,8 +185,9 @@ class Engine:
         except (RuntimeError, ValueError, TypeError) as error:
             text = " ".join(str(error).split())
             if "grammar" in text:
+                reason = text.rpartition("failed to compile JSON schema: ")[2]
                 raise UsageError(
-                    f"the schema cannot be used: {text.removeprefix('Error creating grammar: ')}",
+                    f"the schema cannot be used: {reason.partition(' 1 | ')[0]}",
                     hint="it must be a JSON schema; the docs say which keywords work",
                 ) from error
             if "alloc" in text.lower():
@@ -236,7 +237,11 @@ def _search(sampling: Sampling, seed: int | None, vocabulary: int) -> dict[str, 
 
 
 def guidance(schema: str) -> str:
-    """Return a schema for genai: JSON on one line, so that no model loses itself in white space."""
+    """Return a schema as a grammar for genai.
+
+    JSON stands on one line, so that no model loses itself in white space. Nothing is forced: what
+    must follow would be made tokens as a text, and one that begins inside a character is none.
+    """
     try:
         found = json.loads(schema)
     except ValueError as error:
@@ -246,7 +251,8 @@ def guidance(schema: str) -> str:
     if not isinstance(found, dict):
         raise UsageError("the schema is not a JSON object", hint='write {"type": "object", …}')
     form = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-    return json.dumps({"x-guidance": form, **found}, ensure_ascii=False)
+    whole = json.dumps({"x-guidance": form, **found}, ensure_ascii=False)
+    return f'%llguidance {{"no_forcing": true}}\nstart: %json {whole}\n'
 
 
 def open_engine(folder: Path, device: str, threads: int, pad: int | None = None) -> Engine:

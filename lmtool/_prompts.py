@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BundleError, UsageError
+from .errors import BundleError, DataError, UsageError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -110,7 +110,16 @@ class PromptEncoder:
         """Return the tokens of a prompt, at least one.
 
         In a plain text nothing is a control token; in a `Prompt` those outside `plain` are.
+        DataError for a text with halves of characters, as come of bytes that are not UTF-8.
         """
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            place = f"{prompt[error.start]!r} at character {error.start:,} of the prompt"
+            raise DataError(
+                f"not UTF-8: {place} is no character",
+                hint="check how the text is encoded, and the locale of the shell",
+            ) from None
         if isinstance(prompt, Prompt):
             start = [] if prompt.has_start else self._start
             ids = start + self._encode_form(prompt)

@@ -77,6 +77,8 @@ class EncoderTask(ABC):
     are errors. "a.b" is the key b of the table a."""
     whole_files: ClassVar[bool] = False
     """Whether its command reads a text file as one document where nobody says how."""
+    gives_text: ClassVar[bool] = False
+    """Whether what it gives is a text: an output that ends in .txt holds it alone, not the view."""
 
     def __init__(self, labels: Labels, form: Mapping[str, Any] | None = None) -> None:
         self.labels = {key: list(names) for key, names in labels.items()}
@@ -304,6 +306,8 @@ class TextTask(ABC):
     "prompt" among them must have {text} in it."""
     growth: ClassVar[float] = 0.0
     """How many tokens an answer has for each token of the text, where it grows with it."""
+    gives_text: ClassVar[bool] = False
+    """Whether what it gives is a text: an output that ends in .txt holds it alone, not the view."""
 
     def __init__(self, form: Mapping[str, Any] | None = None) -> None:
         self.form = dict(form or {})

@@ -38,6 +38,9 @@ CHUNK_PROMPTS = 256
 DEFAULT_TOKENS = 256
 """Most tokens of a completion where nobody says, and half the context holds them."""
 
+_CONTRADICTED = {"beams": ("temperature",), "temperature": ("beams",), "schema": ("beams", "stop")}
+"""Defaults of a bundle that give way to an option that somebody sets."""
+
 
 class TextModel:
     """A text task on a language model.
@@ -343,13 +346,21 @@ def default_sampling(
 ) -> Sampling:
     """Return how a model samples: `values`, above the bundle's `defaults`, above our own.
 
-    max_tokens shrinks where nobody asked for it.
+    Defaults that contradict a value are left out. max_tokens shrinks where nobody asked for it.
     """
     tokens = {
         "max_tokens": max(min(DEFAULT_TOKENS, model.context // 2), 1),
         "shrinks": "max_tokens" not in values,
     }
-    sampling: Sampling = make_options(Sampling, values, {**tokens, **(defaults or {})})
+    plain = Sampling()
+    away = {
+        name
+        for given, names in _CONTRADICTED.items()
+        if given in values and values[given] != getattr(plain, given)
+        for name in names
+    }
+    own = {name: value for name, value in (defaults or {}).items() if name not in away}
+    sampling: Sampling = make_options(Sampling, values, {**tokens, **own})
     return sampling
 
 

@@ -17,7 +17,7 @@ def window_ends(
 
     start = n_tokens = end = 0
     for stop in sentence_ends(text, language):
-        size = count(text[end:stop])
+        size = _size(text, end, stop, count, room)
         is_next = unit == "sentence" and text[start:end].strip() and text[end:stop].strip()
         if end > start and (is_next or n_tokens + size > room):
             yield end
@@ -25,10 +25,18 @@ def window_ends(
         while size > room:
             start = _word_end(text, start, stop, count, room)
             yield start
-            size = count(text[start:stop])
+            size = _size(text, start, stop, count, room)
         end, n_tokens = stop, n_tokens + size
     if end > start or not text:
         yield end
+
+
+def _size(text: str, start: int, stop: int, count: Callable[[str], int], room: int) -> int:
+    """Return the tokens of a stretch, or of its beginning where those are far too many already."""
+    most = start + 32 * room
+    if most < stop and (size := count(text[start:most])) > 2 * room:
+        return size
+    return count(text[start:stop])
 
 
 def _word_end(text: str, start: int, stop: int, count: Callable[[str], int], room: int) -> int:

@@ -195,12 +195,37 @@ def test_an_unknown_layer_is_refused_before_a_model_is_loaded(
 # ── Options of the tasks ─────────────────────────────────────────────────────────────────────
 
 
+def test_entities_are_found_again_beside_a_task_that_takes_something_as_given() -> None:
+    once = run_cli("annotate", "--layers", "entities,relations,frames", "--text", TEXT).stdout
+    for again in (
+        run_cli("extract", "--frames", "-", stdin=once),
+        run_cli("annotate", "--layers", "entities,relations,summary", "-", stdin=once),
+    ):
+        record = json.loads(again.stdout)
+        assert record["entities"] == json.loads(once)["entities"]
+
+
 def test_options_go_to_their_task() -> None:
     flags = ["--option", "understand.top=2", "--option", 'extract.labels=["LOC"]']
     layers = ["--layers", "entities,sentiment"]
     record = json.loads(run_cli("annotate", *layers, *flags, "--text", TEXT).stdout)
     assert [e["label"] for e in record["entities"]] == ["LOC"]
     assert len(record["labels"]["sentiment"]) == 2
+
+
+def test_a_query_is_read_as_by_its_own_command(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("It rained all day in Rome. The king bought a red horse. She met the mayor.")
+    query = "Was it wet and did it rain in Rome?"
+    flags = [
+        "--option",
+        f"summarize.query={json.dumps(query)}",
+        "--option",
+        "summarize.sentences=1",
+    ]
+    found = run_cli("annotate", "--layers", "summary", *flags, "--whole-file", str(path)).stdout
+    assert found == run_cli("summarize", "--query", query, "--sentences", "1", str(path)).stdout
+    assert json.loads(found)["summary"]["text"] == "It rained all day in Rome."
 
 
 @pytest.mark.parametrize(
@@ -211,10 +236,11 @@ def test_options_go_to_their_task() -> None:
         ("extract.treshold=0.8", "--option extract.…: unknown option 'treshold'"),
         ("extract.threshold=8", "--option extract.…: option 'threshold' is 8, not a number"),
         ('extract.labels=["X"]', "--option extract.…: unknown label 'X'"),
+        ("summarize.together=true", "--option summarize.…: together: not beside other tasks"),
     ],
 )
 def test_an_option_that_fits_nothing_is_refused(option: str, message: str) -> None:
-    result = run_cli("annotate", "--layers", "entities", "--option", option, "--text", "x")
+    result = run_cli("annotate", "--layers", "entities,summary", "--option", option, "--text", "x")
     assert result.exit_code == 2
     assert message in result.stderr
 

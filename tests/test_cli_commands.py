@@ -178,6 +178,41 @@ def test_convert_there_and_back(gold: Path, tmp_path: Path) -> None:
     assert texts == ["Tim Cook in Berlin", "Angela in Rome"]
 
 
+def test_convert_makes_gold_of_columns(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    rows = [
+        {"text": "a", "team": " sales ", "stars": "4.5", "tags": ["x", 2], "kept": 1},
+        {"text": "b", "team": "", "stars": None, "tags": []},
+        {"text": "c", "team": "sales", "stars": "many", "tags": []},
+        {"text": "d", "team": True, "stars": 1},
+        {"text": "e", "team": {}, "stars": 1, "tags": []},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    out = tmp_path / "out.jsonl"
+    flags = ["--classes", "team=team", "--classes", "about=tags", "--numbers", "stars=stars"]
+    result = run_cli("data", "convert", file, "-o", out, *flags)
+    assert result.exit_code == 3
+    assert [json.loads(line) for line in out.read_text("utf-8").splitlines()] == [
+        {
+            "text": "a",
+            "kept": 1,
+            "labels": {
+                "team": [{"label": "sales"}],
+                "about": [{"label": "x"}, {"label": "2"}],
+                "stars": [{"value": 4.5}],
+            },
+        },
+        {"text": "b", "labels": {"about": []}},
+    ]
+    errors = (tmp_path / "out.jsonl.errors.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["reason"] for line in errors] == [
+        "field 'stars': 'many' is no number",
+        "no field 'tags'",
+        "field 'team': {} is no label",
+    ]
+    assert run_cli("data", "convert", file, "-o", out, "--classes", "team").exit_code == 2
+
+
 def test_convert_keeps_count_of_what_failed(gold: Path, tmp_path: Path) -> None:
     gold.write_text(GOLD + "no json\n", "utf-8")
     result = run_cli("data", "convert", gold, "-o", tmp_path / "a.jsonl")

@@ -62,6 +62,14 @@ def test_text_is_the_completion_alone(lmtool: Lmtool, tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text("utf-8") == f"The king\ncompletion: {KING.strip()}\n\n"
 
 
+def test_text_is_what_a_search_found_alone(lmtool: Lmtool) -> None:
+    result = lmtool("generate", "The king", "-f", "text", "--beams", 3)
+    assert (result.stdout, result.stderr) == (f"{KING.strip()}\n", "")
+    source, target = next(iter(TRANSLATIONS.items()))
+    asked = ["translate", "--text", f"{source} {source}\n{source}", "-f", "text"]
+    assert lmtool(*asked, "--beams", 3).stdout == f"{target}{target}\n{target}\n"
+
+
 def test_a_completion_that_is_cut_is_said(lmtool: Lmtool) -> None:
     result = lmtool("generate", "The king", "-f", "text", "--max-tokens", 3)
     assert KING.strip().startswith(result.stdout.strip())
@@ -270,6 +278,8 @@ def test_templates(lmtool: Lmtool, tmp_path: Path) -> None:
         (["translate", "--text", "x", "--from", "fr"], "it translates en to zh"),
         (["chat", "Hello!"], "files stand behind --from"),
         (["chat", "-o", "a.jsonl"], "--output goes with --from FILES"),
+        (["chat", "--text", "x", "--load", "a.jsonl"], "--load does not go with --text"),
+        (["chat", "--from", "a.jsonl", "--save", "b.jsonl"], "--save does not go with --from"),
         (["chat", "-f", "html"], "a dialogue is text or jsonl"),
         (["chat", "--choices", "2"], "--choices"),
         (["chat", "--save", "no-such/a.jsonl"], "--save no-such/a.jsonl: there is no such folder"),
@@ -431,6 +441,12 @@ def test_a_file_that_holds_no_dialogue(
     assert message in result.stderr
     assert "internal" not in result.stderr
     assert lmtool("chat", "--load", file, stdin="Hello!\n").exit_code == 2
+
+
+def test_a_line_that_is_not_utf8_is_refused_alone(lmtool: Lmtool) -> None:
+    result = lmtool("chat", "-f", "text", stdin=b"Hell\xff!\nHello!\n")
+    assert (result.exit_code, result.stdout) == (3, "Hi, who are you?\n")
+    assert result.stderr.startswith("error: not UTF-8: ")
 
 
 def test_a_dialogue_with_beams(lmtool: Lmtool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 import pytest
 import zstandard
 
@@ -244,6 +245,52 @@ def test_csv_header_that_cannot_serve_is_one_bad_record(header: str, reason: str
     assert (bad.line, bad.reason) == (1, reason)
 
 
+def test_txt_holds_what_was_written(caplog: pytest.LogCaptureFixture) -> None:
+    fields = {"translation": {"text": "b", "language": "zh"}}
+    assert encode("txt", Document(text="a", fields=fields)) == "b\n"
+    completions = {"completions": [{"text": "b"}, {"text": "c"}]}
+    assert encode("txt", Document(text="a", fields=completions)) == "b\nc\n"
+    talk = {"messages": [{"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}]}
+    assert encode("txt", Document(text="", fields=talk)) == "c\n"
+    assert encode("txt", Document(text="a. b.", summary=Summary("b."))) == "b.\n"
+    assert not caplog.messages
+    named = msgspec.structs.replace(met(), summary=None)
+    assert encode("txt", named, named) == f"{MET}\n{MET}\n"
+    (message,) = caplog.messages
+    assert "left out: labels, entities, relations, events, frames" in message
+
+
+def test_txt_of_whole_files_keeps_line_ends() -> None:
+    writer = writer_for(None, "txt", whole_file=True)
+    assert isinstance(writer, Writer)
+    documents = [Document(text=text) for text in ("a\n\nb\n", "", "c")]
+    assert writer.encode(documents) == b"a\n\nb\nc\n"
+    with pytest.raises(DataError, match="holds a line end") as caught:
+        encode("txt", documents[0])
+    assert "--whole-file" in (caught.value.hint or "")
+
+
+def test_csv_may_be_parted_by_semicolons() -> None:
+    found = read("csv", b'text;stars\n"a; b, c";5\n')
+    assert found == [Document(text="a; b, c", fields={"stars": "5"})]
+    found = read("csv", b"text,a;b\n1;2,3\n")  # a comma parts it, as far as can be seen
+    assert found == [Document(text="1;2", fields={"a;b": "3"})]
+    (bad,) = read("csv", b"Text;stars\nx;1\n")
+    assert isinstance(bad, BadRecord)
+    assert bad.reason == "no column 'text' (it has: Text, stars)"
+
+
+@pytest.mark.parametrize("mark", ["utf-16", "utf-16-be", "utf-32"])
+def test_wide_encodings_are_named(mark: str) -> None:
+    data = "\ufeffhallo\nwelt\n".encode(mark)
+    name = mark.removesuffix("-be").upper()
+    for whole_file in (False, True):
+        (bad,) = read("txt", data, whole_file=whole_file)
+        assert isinstance(bad, BadRecord)
+        assert bad.reason == f"not utf-8 but {name}, by its byte order mark"
+        assert bad.hint == f"convert the file first: iconv -f {name} -t UTF-8 FILE"
+
+
 def test_csv_long_fields() -> None:
     assert texts(read("csv", b"text\n" + b"x" * 300_000)) == ["x" * 300_000]
 
@@ -273,15 +320,24 @@ def test_csv_writes_an_annotation_a_row() -> None:
 def test_csv_names_what_it_leaves_out_once(caplog: pytest.LogCaptureFixture) -> None:
     fields = {"stars": 5, "none": None, "embedding": [0.5], "translation": {"text": "b"}}
     document = Document(id=1, text="a", fields=fields)
-    encode("csv", Document(text="a", entities=[]))
+    encode("csv", Document(text="a", entities=[]), Document(text="b", entities=[]))
     assert not caplog.messages
     assert encode("csv", document, document).splitlines()[1:] == ["1,translation,,,,b,"] * 2
     (message,) = caplog.messages
     assert "left out: stars, embedding (jsonl and parquet hold all)" in message
-    caplog.clear()
-    assert len(encode("csv", Document(id=1, text="put back")).splitlines()) == 1
-    (message,) = caplog.messages
-    assert "left out: text (jsonl and parquet hold all)" in message
+
+
+def test_csv_says_that_rows_cannot_be_told_apart(caplog: pytest.LogCaptureFixture) -> None:
+    encode("tsv", msgspec.structs.replace(met(), id=None), met())
+    assert not caplog.messages
+    encode("tsv", *[msgspec.structs.replace(met(), id=None)] * 2)
+    assert caplog.messages == ["documents without an id: in tsv their rows cannot be told apart"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"embedding": [0.5]}])
+def test_csv_has_no_place_for_texts(fields: dict[str, object]) -> None:
+    with pytest.raises(DataError, match="nothing to write: csv holds an annotation a row"):
+        encode("csv", met(), Document(id=1, text="put back", fields=fields))
 
 
 def test_csv_writes_the_spans_of_own_layers() -> None:

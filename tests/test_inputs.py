@@ -48,7 +48,7 @@ def test_paths_keep_their_order_and_spelling(folder: Path) -> None:
 
 def test_folder_gives_its_files_sorted(folder: Path) -> None:
     make(folder, "d/z.txt", "d/a.csv", "d/s/b.conll.xz", "d/.hidden.txt", "d/.git/c.txt")
-    make(folder, "d/README.md", "d/out.jsonl.partial", "d/out.jsonl.errors.jsonl")
+    make(folder, "d/README.log", "d/out.jsonl.partial", "d/out.jsonl.errors.jsonl")
     assert names(expand_inputs(["d"])) == [
         ("d/a.csv", "csv"),
         ("d/z.txt", "txt"),
@@ -60,12 +60,12 @@ def test_folder_gives_its_files_sorted(folder: Path) -> None:
 def test_folder_says_how_many_files_it_skips(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make(folder, "d/a.txt", "d/README.md", "d/s/b.pdf", "d/s/c.pdf", "d/LICENSE", "d/.hidden")
+    make(folder, "d/a.txt", "d/README.log", "d/s/b.pdf", "d/s/c.pdf", "d/LICENSE", "d/.hidden")
     expand_inputs(["d/s"], "txt")
     assert not caplog.records
     expand_inputs(["d"])
     assert [r.getMessage() for r in caplog.records] == [
-        "4 files skipped in d (.md, .pdf, no suffix): no known format; choose with --input-format"
+        "4 files skipped in d (.log, .pdf, no suffix): no known format; choose with --input-format"
     ]
 
 
@@ -79,7 +79,7 @@ def test_folder_with_annotations_is_brat(folder: Path) -> None:
 
 
 def test_globs_may_cross_folders(folder: Path) -> None:
-    make(folder, "d/b.txt", "d/a.txt", "d/s/t/c.txt", "d/x.md")
+    make(folder, "d/b.txt", "d/a.txt", "d/s/t/c.txt", "d/x.log")
     assert names(expand_inputs(["d/*.txt"])) == [("d/a.txt", "txt"), ("d/b.txt", "txt")]
     assert names(expand_inputs(["**/[bc].txt"])) == [("d/b.txt", "txt"), ("d/s/t/c.txt", "txt")]
     assert names(expand_inputs(["d/?"])) == [("d/s/t/c.txt", "txt")]
@@ -96,13 +96,13 @@ TEXT = "a command that has --text takes a text of its own with that"
         ("no/a.txt", "no/a.txt: no such file", "there is no folder no either"),
         ("*.csv", "*.csv: no file matches", None),
         ("d", "d: no file in this folder has a suffix that names a format", None),
-        ("d/x.md", "d/x.md: the suffix '.md' names no format", None),
+        ("d/x.log", "d/x.log: the suffix '.log' names no format", None),
     ],
 )
 def test_what_cannot_be_read_is_named(
     folder: Path, name: str, message: str, hint: str | None
 ) -> None:
-    make(folder, "reviews.txt", "d/x.md")
+    make(folder, "reviews.txt", "d/x.log")
     with pytest.raises(UsageError) as caught:
         expand_inputs([name])
     assert caught.value.message == message

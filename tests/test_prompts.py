@@ -81,6 +81,12 @@ def test_a_prompt_that_was_changed_is_a_plain_text(encoder: PromptEncoder) -> No
     assert END not in encoder.encode(prompt)
 
 
+@pytest.mark.parametrize("prompt", ["ab\udcff", fill_prompt("{text}", text="ab\udcff")])
+def test_what_is_not_utf8_is_refused(encoder: PromptEncoder, prompt: str) -> None:
+    with pytest.raises(lmtool.DataError, match="at character 2 of the prompt is no character"):
+        encoder.encode(prompt)
+
+
 def test_an_empty_text_begins_behind_the_end_of_another(encoder: PromptEncoder) -> None:
     assert encoder.encode("") == [END]
 

@@ -15,7 +15,7 @@ from lmtool_generate.translate import TranslateOptions, TranslateTask
 from lmtool.documents import Coverage, Document
 from lmtool.errors import BundleError, DataError, UsageError
 from lmtool.language import PromptTooLong, Sampling
-from lmtool.textmodels import TextModel, load_text_model
+from lmtool.textmodels import TextModel, default_sampling, load_text_model
 from lmtool.textwindows import window_ends
 
 LONG = "I like tea. " * 60
@@ -250,6 +250,26 @@ def test_the_defaults_of_a_bundle_are_below_what_is_given(talker: Path) -> None:
     assert load_text_model(talker, max_tokens=5).sampling.max_tokens == 5
 
 
+@pytest.mark.parametrize(
+    ("defaults", "values", "kept"),
+    [
+        ({"temperature": 0.8, "top_k": 50}, {"beams": 4}, {"top_k": 50}),
+        ({"temperature": 0.8}, {"beams": 1}, {"temperature": 0.8}),
+        ({"beams": 4}, {"temperature": 0.5}, {}),
+        ({"beams": 4}, {"temperature": 0}, {"beams": 4}),
+        ({"beams": 4, "stop": ["."]}, {"schema": "{}"}, {}),
+    ],
+)
+def test_a_default_gives_way_to_what_it_contradicts(
+    storyteller: TextModel,
+    defaults: dict[str, Any],
+    values: dict[str, Any],
+    kept: dict[str, Any],
+) -> None:
+    found = default_sampling(storyteller.model, {"max_tokens": 9, **values}, defaults)
+    assert found == Sampling(**{"max_tokens": 9, **kept, **values})
+
+
 def test_half_the_context_is_the_default_of_a_small_model(storyteller: TextModel) -> None:
     model = TextModel(GenerateTask({"stop": ["hat"]}), storyteller.model)
     assert model.sampling == Sampling(max_tokens=CONTEXT // 2, stop=("hat",), shrinks=True)
@@ -320,6 +340,20 @@ TWO = "One is here. Two is there. "
 )
 def test_windows_partition_a_text(text: str, room: int, unit: str, windows: list[str]) -> None:
     assert cut(text, room, unit) == windows
+
+
+def test_a_text_without_ends_of_sentences_is_not_counted_whole_for_each_window() -> None:
+    counted = 0
+
+    def count(text: str) -> int:
+        nonlocal counted
+        counted += len(text)
+        return len(text)
+
+    text = "word " * 8_000
+    ends = list(window_ends(text, "en", count, 20, "window"))
+    assert (len(ends), ends[-1]) == (2_000, len(text))
+    assert counted < 100 * len(text)
 
 
 def test_a_document_that_cannot_be_asked_is_an_error(talker: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -145,27 +144,32 @@ def _load(ref: str, options: Options, flags: RunFlags, *, is_named: bool) -> Mod
     """Load a model with the options of its task; BundleError says which one is damaged."""
     from ..models import load_encoder
 
+    told: dict[str, Any] = {
+        "device": flags.device or settings().device,
+        "threads": settings().threads if flags.threads is None else flags.threads,
+        "batch_tokens": flags.batch_tokens or settings().batch_tokens,
+    }
     try:
-        model = load_encoder(
-            ref,
-            device=flags.device or settings().device,
-            threads=settings().threads if flags.threads is None else flags.threads,
-            batch_tokens=flags.batch_tokens or settings().batch_tokens,
-        )
+        model = load_encoder(ref, **told)
     except BundleError as error:
         if is_named:
             raise
         hint = f"{error.hint}; --layers runs the others without it"
         raise BundleError(f"the model {ref}: {error.message}", hint=hint) from error
-    given = options.get(model.task.name, {})
+    task = type(model.task)
+    given = options.get(task.name)
+    if not given:
+        return model
     try:
-        checked = make_options(model.task.Options, given)
-        changes = {name: getattr(checked, name) for name in given}
-        model.options = dataclasses.replace(model.options, **changes)
-        model.task.check_options(model.options)
+        wanted = make_options(task.Options, given)
+        if task.open(ref, wanted, **told) is not None or model.task.joins(wanted):
+            raise UsageError(
+                f"{', '.join(given)}: not beside other tasks, which read each text by itself",
+                hint=f"say so to lmtool {task.name}",
+            )
+        return load_encoder(ref, **told, **given)  # a text among them is read by the model first
     except UsageError as error:
-        raise UsageError(f"--option {model.task.name}.…: {error.message}", error.hint) from error
-    return model
+        raise UsageError(f"--option {task.name}.…: {error.message}", error.hint) from error
 
 
 def _default_refs(wanted: Collection[str]) -> Iterator[str]:

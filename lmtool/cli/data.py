@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
-from ..documents import Document
+from ..documents import Document, Label
+from ..errors import DataError
 from .console import note, stdin_bytes, stdout_bytes
+from .flags import pair
 from .gold import read_all
 from .needs import TRAINING, need
 from .task import (
@@ -130,20 +134,35 @@ def convert(
     encoding: Encoding = "utf-8",
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Makes a field or column the classes of a scheme, as gold for understand.",
+            metavar="SCHEME=FIELD",
+        ),
+    ] = None,
+    numbers: Annotated[
+        list[str] | None,
+        typer.Option(help="The same of numbers, as stars=rating.", metavar="SCHEME=FIELD"),
+    ] = None,
     errors: ErrorsFile = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first record that fails.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> int:
-    """Convert documents from one format to another; layers go along where the format has them."""
+    """Convert documents from one format to another; layers go along where the format has them.
+
+    With --classes or --numbers a column of a table becomes gold to train on. A list has several
+    labels; an empty value says nothing.
+    """
     from ..formats import writer_for
     from ..inputs import expand_inputs
     from ..runs import RunOptions, run_files
 
     path = None if output == "-" else Path(output)
     options = RunOptions(
-        writer=writer_for(str(path) if path else None, format),
+        writer=writer_for(str(path) if path else None, format, whole_file=whole_file),
         read=read_options(
             text_field=text_field,
             whole_file=whole_file,
@@ -155,7 +174,11 @@ def convert(
         strict=strict,
     )
     inputs = expand_inputs(files, input_format, stdin_bytes())
-    steps = run_files(_Nothing(), inputs, path or stdout_bytes(), options)
+    converter = _Converter(
+        dict(pair("--classes", text) for text in classes or ()),
+        dict(pair("--numbers", text) for text in numbers or ()),
+    )
+    steps = run_files(converter, inputs, path or stdout_bytes(), options)
     report = watch(steps, hidden=quiet)
     if not quiet:
         note(summary(report, path))
@@ -181,8 +204,12 @@ def _tokenizer(base: str) -> Any:
     return load_tokenizer(base)
 
 
-class _Nothing:
-    """Runs no model: documents come out as they went in."""
+class _Converter:
+    """Runs no model: documents come out as they went in, but for fields that become labels."""
+
+    def __init__(self, classes: Mapping[str, str], numbers: Mapping[str, str]) -> None:
+        self._classes = classes
+        self._numbers = numbers
 
     def chunks(self, documents: Iterable[Document]) -> Iterator[list[Document]]:
         """Cut the stream into chunks of one size."""
@@ -195,6 +222,51 @@ class _Nothing:
         if chunk:
             yield chunk
 
-    def annotate(self, documents: Sequence[Document]) -> list[Document]:
-        """Return the documents."""
-        return list(documents)
+    def annotate(self, documents: Sequence[Document]) -> list[Document | DataError]:
+        """Return the documents, with a DataError in the place of one that has not such fields."""
+        return [self._labelled(document) for document in documents]
+
+    def _labelled(self, document: Document) -> Document | DataError:
+        labels = dict(document.labels or {})
+        try:
+            for scheme, name in self._classes.items():
+                value = _value(document, name)
+                items = value if isinstance(value, list) else [] if value is None else [value]
+                if value is not None:
+                    labels[scheme] = [Label(_label(item, name)) for item in items]
+            for scheme, name in self._numbers.items():
+                value = _value(document, name)
+                if value is not None:
+                    labels[scheme] = [Label(value=_number(value, name))]
+        except DataError as error:
+            return error
+        used = {*self._classes.values(), *self._numbers.values()}
+        fields = {name: value for name, value in document.fields.items() if name not in used}
+        return msgspec.structs.replace(document, labels=labels or None, fields=fields)
+
+
+def _value(document: Document, name: str) -> Any:
+    """Return a field's value, None for an empty one; DataError where there is no such field."""
+    if name not in document.fields:
+        known = ", ".join(document.fields) or "none but the text"
+        raise DataError(f"no field {name!r}", hint=f"the record has: {known}")
+    value = document.fields[name]
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _label(value: Any, name: str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) or (isinstance(value, str) and value.strip()):
+        return str(value).strip()
+    raise DataError(f"field {name!r}: {value!r} is no label", hint="a label is a text")
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"field {name!r}: {value!r} is no number", hint="write it as 3.5")
+    return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import itertools
 import os
 import sys
@@ -111,6 +112,8 @@ class Dialogue:
 
     def run(self) -> int:
         """Read and answer until the end; 3 where something piped in could not be answered."""
+        if isinstance(sys.stdin, io.TextIOWrapper):  # what is not UTF-8 is refused line by line
+            sys.stdin.reconfigure(errors="surrogateescape")
         if self.is_live and not self.quiet:
             note(f"{self.model.name.split()[0]}: /help lists what can be done, Ctrl-D ends")
         for text in self._texts():

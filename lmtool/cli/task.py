@@ -161,13 +161,16 @@ def run_task(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) 
     """Run a task's model over the inputs; return 3 where records failed, else 0."""
     if flags.whole_file is None:
         flags = replace(flags, whole_file=task.whole_files)
-    return run_over(flags, lambda: load_model(task, flags, options))
+    return run_over(flags, lambda: load_model(task, flags, options), gives_text=task.gives_text)
 
 
-def run_over(flags: RunFlags, load: Callable[[], Any]) -> int:
-    """Run the model that `load` gives over the inputs; return 3 where records failed, else 0."""
+def run_over(flags: RunFlags, load: Callable[[], Any], *, gives_text: bool = False) -> int:
+    """Run the model that `load` gives over the inputs; return 3 where records failed, else 0.
+
+    `gives_text` is that of its task.
+    """
     inputs = inputs_of(flags)
-    writer = writer_of(flags)
+    writer = writer_of(flags, gives_text=gives_text)
     read = read_options(
         text_field=flags.text_field,
         whole_file=bool(flags.whole_file),
@@ -291,17 +294,19 @@ def _rate(report: Progress) -> str:
     return f"{rate:,.0f} per second" if rate >= 10 else f"{rate:.1f} per second"
 
 
-def writer_of(flags: RunFlags) -> Writer | PathWriter:
+def writer_of(flags: RunFlags, *, gives_text: bool) -> Writer | PathWriter:
     """Return the writer: by --format, by the suffix of --output, or by where stdout goes.
 
-    A .txt file gets the view, as a terminal does: bare texts would lose what the task found.
+    A .txt file gets the view, as a terminal does, unless the task gives texts: bare texts would
+    lose what it found. Texts that were read as whole files are written whole.
     """
     from ..compression import format_suffix
 
     path = output_path(flags)
     on_terminal = path is None and is_terminal(sys.stdout)
-    is_view = on_terminal or (path is not None and format_suffix(path.name) == ".txt")
-    name = flags.format or ("text" if is_view else None)
+    is_txt = path is not None and format_suffix(path.name) == ".txt"
+    plain = "txt" if is_txt and gives_text else "text" if on_terminal or is_txt else None
+    name = flags.format or plain
     if name == "text":
         from ..views import TextWriter
 
@@ -309,7 +314,7 @@ def writer_of(flags: RunFlags) -> Writer | PathWriter:
         return TextWriter(colour=colour, width=width() if on_terminal else None)
     from ..formats import writer_for
 
-    return writer_for(str(path) if path else None, name)
+    return writer_for(str(path) if path else None, name, whole_file=bool(flags.whole_file))
 
 
 def load_model(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) -> Any:

@@ -46,6 +46,8 @@ def _run(task: type[TextTask], values: dict[str, Any]) -> int:
     words, sources = values.get("words") or (), values.get("sources") or ()
     names = {parameter.name for parameter in parameters_of(RunFlags)}
     own = {name: value for name, value in values.items() if name in names}
+    if task.command == "dialogue" and (sources or own["text"] is not None):
+        _check_idle(values, "--from" if sources else "--text")
     if task.command == "files":
         flags = RunFlags(**own)
         if task.is_streamed and flags.text is not None and _is_streamed(flags, values):
@@ -68,11 +70,25 @@ def _run(task: type[TextTask], values: dict[str, Any]) -> int:
         if flags.text is not None and _is_streamed(flags, values):
             return _stream(load_text(task, flags, values), flags)
     try:
-        return run_over(flags, lambda: _seeded(load_text(task, flags, values), flags))
+        return run_over(
+            flags,
+            lambda: _seeded(load_text(task, flags, values), flags),
+            gives_text=task.gives_text,
+        )
     except UsageError as error:
         if task.command == "prompt" and "--text" in error.hint:
             error.hint = "a prompt itself is given without --from"
         raise
+
+
+def _check_idle(values: dict[str, Any], flag: str) -> None:
+    """Raise UsageError for files of a dialogue beside a flag that begins none."""
+    for name in ("load", "save"):
+        if values.get(name) is not None:
+            raise UsageError(
+                f"--{name} does not go with {flag}, which keeps no dialogue",
+                hint="pipe the lines in, or type them: echo 'Hello!' | lmtool chat --load FILE",
+            )
 
 
 def _prompt_of(words: Sequence[str]) -> str | None:
@@ -150,8 +166,7 @@ def _unescaped(text: str) -> str:
 
 def _is_streamed(flags: RunFlags, values: dict[str, Any]) -> bool:
     """Whether the answer is shown as it comes: for people, on stdout, and there is one."""
-    is_one = all((values.get(name) or 1) == 1 for name in ("beams", "choices"))
-    return is_one and _is_view(flags) and not flags.resume
+    return (values.get("choices") or 1) == 1 and _is_view(flags) and not flags.resume
 
 
 def _is_view(flags: RunFlags) -> bool:
@@ -165,8 +180,8 @@ def _stream(model: TextModel, flags: RunFlags) -> int:
     model = _seeded(model, flags)
     sampling, unit = model.sampling, model.task.unit(model.options)
     is_cut = model.windows or unit != "text"  # several windows draw together, not one by one
-    if sampling.beams > 1 or sampling.choices > 1 or (sampling.is_random and is_cut):
-        return run_over(flags, lambda: model)
+    if sampling.choices > 1 or (sampling.is_random and is_cut):
+        return run_over(flags, lambda: model, gives_text=model.task.gives_text)
     out = stdout_bytes()
     answers = []
     try:

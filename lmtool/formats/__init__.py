@@ -67,10 +67,13 @@ def has_reader(path: str) -> bool:
     return _find(READERS, _all_readers, path, None) is not None
 
 
-def writer_for(path: str | None = None, name: str | None = None) -> Writer | PathWriter:
+def writer_for(
+    path: str | None = None, name: str | None = None, *, whole_file: bool = False
+) -> Writer | PathWriter:
     """Return the writer of the format `name`, or of the path's suffix; with neither, jsonl.
 
-    An unknown one is a UsageError that lists the formats.
+    With `whole_file` texts are written as txt whole, not one a line. An unknown format is a
+    UsageError that lists the formats.
     """
     if path is None and name is None:
         return JsonlWriter()
@@ -83,7 +86,7 @@ def writer_for(path: str | None = None, name: str | None = None) -> Writer | Pat
             f"{path}: the format {found.name!r} cannot be written compressed",
             hint=f"leave {compression_of(path)} away",
         )
-    return found()
+    return TxtWriter(whole_file=True) if whole_file and found is TxtWriter else found()
 
 
 def _find(

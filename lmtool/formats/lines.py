@@ -32,6 +32,8 @@ def read_lines(source: Source, options: ReadOptions) -> Iterator[Line]:
     try:
         with source.open() as file:
             for data in file:
+                if number == 0:
+                    check_mark(data, options.encoding)
                 number += 1
                 yield _line(source, number, data, options.encoding)
     except (DataError, OSError) as error:
@@ -48,6 +50,17 @@ def _line(source: Source, number: int, data: bytes, encoding: str) -> Line:
         text = data.decode(encoding, "replace")
         problem = bad_encoding(source, number, error, text)
     return Line(number, text.removeprefix("\ufeff") if number == 1 else text, problem)
+
+
+def check_mark(data: bytes, encoding: str) -> None:
+    """Raise DataError for an input whose byte order mark is that of UTF-16 or UTF-32."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        is_wide = data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE))
+        name = "UTF-32" if is_wide else "UTF-16"
+        raise DataError(
+            f"not {encoding} but {name}, by its byte order mark",
+            hint=f"convert the file first: iconv -f {name} -t UTF-8 FILE",
+        )
 
 
 def check_encoding(encoding: str) -> None:

@@ -65,13 +65,16 @@ def annotation_rows(document: Document) -> Iterator[Row]:
             yield Row(key, name, str(span["label"]), start, end, text, span.get("score"))
 
 
-def left_out(document: Document) -> list[str]:
-    """Return the names of the fields that `annotation_rows` says nothing of.
+def has_annotations(document: Document) -> bool:
+    """Whether a document has a layer that has rows, be it an empty one."""
+    names = [name for name in LAYERS if name not in ("annotated", "coverage")]
+    return any(document.layer(name) is not None for name in (*names, *WRITTEN, *REWRITTEN))
 
-    That of the text is among them where a document has no layer, as one that was put back has.
-    """
+
+def left_out(document: Document) -> list[str]:
+    """Return the names of the fields that `annotation_rows` says nothing of."""
     spans = {name for name, _ in own_spans(document)}
-    names = [
+    return [
         name
         for name, value in document.fields.items()
         if value not in (None, "", [], {})
@@ -79,8 +82,6 @@ def left_out(document: Document) -> list[str]:
         and name not in REWRITTEN
         and not (name in WRITTEN and any(written_rows(document, name)))
     ]
-    has_layer = any(document.layer(name) is not None for name in LAYERS)
-    return names if has_layer or any(annotation_rows(document)) else ["text", *names]
 
 
 def written_rows(document: Document, name: str) -> Iterator[Row]:

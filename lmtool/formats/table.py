@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
@@ -12,7 +13,7 @@ from ..documents import LAYERS, Document, document_from_record
 from ..errors import DataError
 from ..sources import BadRecord, Reader, ReadOptions, Source, Writer
 from .lines import bad_record, read_lines
-from .rows import COLUMNS, Row, annotation_rows, left_out
+from .rows import COLUMNS, Row, annotation_rows, has_annotations, left_out
 
 log = logging.getLogger("lmtool")
 
@@ -24,13 +25,14 @@ class CsvReader(Reader):
     """Reads a document a row; the first row names the columns.
 
     The column of `text_field` is the text, `id` is the id, the others are passed through as
-    strings. A quoted field may hold line ends. Blank lines are skipped.
+    strings. A quoted field may hold line ends. Blank lines are skipped. Columns may be parted by
+    semicolons, where only so the first row has the column of the text.
     """
 
     name = "csv"
     suffixes = (".csv",)
     summary = "a document a row, columns named in the first one"
-    delimiter: ClassVar[str] = ","
+    delimiters: ClassVar[str] = ",;"
 
     def read(self, source: Source, options: ReadOptions) -> Iterator[Document | BadRecord]:
         """Yield a document for each row; a header that cannot serve ends the file."""
@@ -43,8 +45,8 @@ class CsvReader(Reader):
                     return
             elif columns is None:
                 columns = row
-                if problem := _header_problem(columns, options.text_field):
-                    yield bad_record(source, number, problem, self.delimiter.join(row))
+                if problem := _header_problem(self._seen(columns), options.text_field):
+                    yield bad_record(source, number, problem, self.delimiters[0].join(row))
                     return
             else:
                 yield self._document(source, options, number, columns, row)
@@ -62,7 +64,10 @@ class CsvReader(Reader):
                 yield line.text + "\n"
 
         csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD))
-        reader = csv.reader(lines(), delimiter=self.delimiter, strict=True)
+        found = lines()
+        first_line = next(found, "")
+        delimiter = self._delimiter(first_line, options.text_field)
+        reader = csv.reader(itertools.chain([first_line], found), delimiter=delimiter, strict=True)
         while True:
             first = reader.line_num + 1
             try:
@@ -79,6 +84,17 @@ class CsvReader(Reader):
             elif row:
                 yield first, row
 
+    def _seen(self, columns: list[str]) -> list[str]:
+        """Return the columns that somebody sees who reads the header."""
+        return columns[0].split(self.delimiters[-1]) if len(columns) == 1 else columns
+
+    def _delimiter(self, header: str, text_field: str) -> str:
+        """Return the first delimiter that gives the header the column of the text."""
+        for delimiter in self.delimiters:
+            if text_field in next(csv.reader([header], delimiter=delimiter), ()):
+                return delimiter
+        return self.delimiters[0]
+
     def _document(
         self,
         source: Source,
@@ -94,7 +110,7 @@ class CsvReader(Reader):
             f"{len(row)} columns where the header has {len(columns)}",
             hint="put a field that holds the delimiter, a quote or a line end in double quotes",
         )
-        return bad_record(source, number, error, self.delimiter.join(row))
+        return bad_record(source, number, error, self.delimiters[0].join(row))
 
 
 class TsvReader(CsvReader):
@@ -102,7 +118,7 @@ class TsvReader(CsvReader):
 
     name = "tsv"
     suffixes = (".tsv",)
-    delimiter = "\t"
+    delimiters = "\t"
 
 
 def _header_problem(columns: list[str], text_field: str) -> DataError | None:
@@ -141,7 +157,7 @@ class CsvWriter(Writer):
 
     The columns are document (the id), layer, label, start, end, text and score; docs/formats.md
     says what they hold for each layer. Other fields have no place and are left out, with one
-    warning.
+    warning; a document without any layer is an error.
     """
 
     name = "csv"
@@ -150,22 +166,37 @@ class CsvWriter(Writer):
     delimiter: ClassVar[str] = ","
 
     def __init__(self) -> None:
-        self._has_warned = False
+        self._warned: set[str] = set()
 
     def header(self) -> bytes:
         """Return the row that names the columns."""
         return self._encode([COLUMNS])
 
     def encode(self, documents: Iterable[Document]) -> bytes:
-        """Return a row for each annotation of the documents."""
+        """Return a row for each annotation; DataError for a document that nothing annotates."""
         rows: list[Row] = []
+        nameless = 0
         for document in documents:
-            rows += annotation_rows(document)
-            if not self._has_warned and (lost := left_out(document)):
-                self._has_warned = True
+            own = list(annotation_rows(document))
+            if not own and not has_annotations(document):
+                raise DataError(
+                    f"nothing to write: {self.name} holds an annotation a row, and no text",
+                    hint="write JSON Lines (--format jsonl) or parquet, which hold all",
+                )
+            rows += own
+            nameless += bool(own) and document.id is None
+            if lost := left_out(document):
                 message = "%s holds an annotation a row; left out: %s (jsonl and parquet hold all)"
-                log.warning(message, self.name, ", ".join(lost))
+                self._warn_once("fields", message, self.name, ", ".join(lost))
+        if nameless > 1:
+            message = "documents without an id: in %s their rows cannot be told apart"
+            self._warn_once("ids", message, self.name)
         return self._encode(rows)
+
+    def _warn_once(self, about: str, message: str, *arguments: object) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
+            log.warning(message, *arguments)
 
     def _encode(self, rows: Iterable[Iterable[object]]) -> bytes:
         buffer = io.StringIO(newline="")

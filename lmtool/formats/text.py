@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from ..documents import Document
 from ..errors import DataError
 from ..sources import BadRecord, Reader, ReadOptions, Source, Writer
-from .lines import bad_encoding, bad_input, check_encoding, read_lines
+from .lines import bad_encoding, bad_input, check_encoding, check_mark, read_lines
+from .rows import WRITTEN, written_rows
+
+log = logging.getLogger("lmtool")
+_ANNOTATIONS: Final = ("labels", "entities", "relations", "events", "frames")
 
 
 class TxtReader(Reader):
@@ -18,7 +24,7 @@ class TxtReader(Reader):
     """
 
     name = "txt"
-    suffixes = (".txt",)
+    suffixes = (".txt", ".text", ".md", ".markdown", ".rst")
     summary = "a document a line, or with --whole-file a document a file"
 
     def read(self, source: Source, options: ReadOptions) -> Iterator[Document | BadRecord]:
@@ -48,6 +54,7 @@ def read_text(source: Source, options: ReadOptions) -> str | BadRecord:
     try:
         with source.open() as file:
             data = file.read()
+        check_mark(data, options.encoding)
     except (DataError, OSError) as error:
         return bad_input(source, 0, error)
     try:
@@ -65,23 +72,51 @@ def read_text(source: Source, options: ReadOptions) -> str | BadRecord:
 
 
 class TxtWriter(Writer):
-    """Writes the texts alone, one a line."""
+    """Writes the texts alone, one a line, or with `whole_file` as they are.
+
+    The text of a document is what a model wrote for it, where that is so: its translation, its
+    summary, its completions, the last message of its dialogue; else its own. A warning names
+    layers that are left out.
+    """
 
     name = "txt"
     suffixes = (".txt",)
     summary = "the texts alone, one a line"
 
+    def __init__(self, *, whole_file: bool = False) -> None:
+        self._whole_file = whole_file
+        self._has_warned = False
+
     def encode(self, documents: Iterable[Document]) -> bytes:
         """Return the texts; DataError for one that is no line: blank, or with a line end."""
-        return b"".join(map(_encode, documents))
+        lines = []
+        for document in documents:
+            for text in _texts(document):
+                lines.append(text if self._whole_file else _line(text))
+                if not text.endswith("\n") and text:
+                    lines.append("\n")
+            found = [name for name in _ANNOTATIONS if document.layer(name)]
+            if found and not self._has_warned:
+                self._has_warned = True
+                message = "txt holds the texts alone; left out: %s (jsonl holds everything)"
+                log.warning(message, ", ".join(found))
+        return "".join(lines).encode()
 
 
-def _encode(document: Document) -> bytes:
-    text = document.text
+def _texts(document: Document) -> list[str]:
+    if document.summary is not None:
+        return [document.summary.text]
+    for name in WRITTEN:
+        if written := [row.text or "" for row in written_rows(document, name)]:
+            return written[-1:] if name == "messages" else written
+    return [document.text]
+
+
+def _line(text: str) -> str:
     if "\n" in text or "\r" in text or not text or text.isspace():
         what = "is blank" if not text or text.isspace() else "holds a line end"
         raise DataError(
             f"the text {what}, so it cannot be a line of a text file",
-            hint="write JSON Lines (--format jsonl), or the text as it is (--format raw)",
+            hint="write JSON Lines (--format jsonl), or whole texts (--whole-file)",
         )
-    return text.encode() + b"\n"
+    return text

@@ -340,7 +340,7 @@ def make_accelerator(config: RunConfig, *, finds_unused: bool = True) -> Acceler
     `finds_unused` is for networks of which a step may use a part only.
     """
     state = join_processes(config)
-    is_cpu = config.device == "cpu"
+    is_cpu = state.device.type == "cpu"
     precision = choose_precision(config.precision, state.device)
     if precision == "fp16" and state.device.type == "cpu":
         raise UsageError("precision: fp16 needs a GPU", hint="choose bf16, auto or no")
@@ -375,7 +375,8 @@ def join_processes(config: RunConfig) -> PartialState:
         torch.cuda.set_device(int(number))
     if PartialState._shared_state and PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)  # of an earlier run
-    return PartialState(cpu=kind == "cpu")
+    has_gpu = is_there["cuda"] or is_there["mps"]
+    return PartialState(cpu=kind == "cpu" or not has_gpu)  # told, it joins processes on CPUs too
 
 
 def from_main(processes: Accelerator | PartialState, work: Callable[[], T]) -> T:

@@ -231,7 +231,10 @@ def _with_gold(documents: list[Document], task: EncoderTask) -> list[Document]:
     if not found:
         raise DataError(
             f"none of the {len(documents)} documents has gold for the task {task.name!r}",
-            hint=f"it learns from: {', '.join(task.layers)} (see docs/documents.md)",
+            hint=f"it learns from: {', '.join(task.layers)} (see docs/documents.md)"
+            + (
+                "; lmtool data convert --classes makes them of a column" * ("labels" in task.layers)
+            ),
         )
     return found
 

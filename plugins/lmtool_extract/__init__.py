@@ -1,4 +1,4 @@
-"""Extraction: named entities, as a plugin of lmtool."""
+"""Extraction: entities, relations and events, as a plugin of lmtool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The task of `lmtool extract`: named entities."""
+"""The task of `lmtool extract`: named entities, relations between them, events."""
 
 from __future__ import annotations
 
@@ -286,10 +286,15 @@ class ExtractTask(lmtool.EncoderTask):
         options: ExtractOptions,
         found: Sequence[Found],
     ) -> None:
-        """Set the entities of each part, but not where the window's document gives them."""
+        """Set the entities of each part, but not where they are given by the window's document."""
         from .finding import find_entities
 
-        is_given = [w.document is not None and w.document.entities is not None for w in windows]
+        # a window has a document for other layers and other tasks of the same pass too
+        takes_given = "entities" in self.given_layers(options)
+        is_given = [
+            takes_given and w.document is not None and w.document.entities is not None
+            for w in windows
+        ]
         if all(is_given):
             return
         rows = find_entities(graph, hidden, windows, self.labels["entities"])

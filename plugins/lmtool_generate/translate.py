@@ -56,6 +56,7 @@ class TranslateTask(lmtool.TextTask):
     form_keys: ClassVar[tuple[str, ...]] = ("from", "to", "pairs", "prompt", "unit")
     is_streamed: ClassVar[bool] = True
     growth: ClassVar[float] = 2.0
+    gives_text: ClassVar[bool] = True
 
     @classmethod
     def collect_form(cls, documents: Sequence[lmtool.Document]) -> dict[str, Any]:

@@ -352,7 +352,9 @@ def _folder(name: str) -> Iterator[Input]:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for base in sorted(n for n in names if not n.startswith(".")):
             path = os.path.join(folder, base)
-            if _is_prose(base) or has_reader(base):
+            if not os.path.isfile(path):  # a link that leads nowhere, a pipe
+                log.warning("%s: skipped: no file that can be read", path)
+            elif _is_prose(base) or has_reader(base):
                 n_found += 1
                 yield from expand_inputs([path], "txt" if _is_prose(base) else None)
             else:

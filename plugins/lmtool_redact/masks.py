@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
 
 import msgspec
 
 import lmtool
-
-DEFAULT_STYLE: Final = "[{kind}-{n}]"
 
 
 class Style:
@@ -32,6 +29,11 @@ class Style:
         self.has_kind = "{kind}" in template
         pieces = re.split(r"(\{kind\}|\{n\})", template)
         bare = re.sub(r"\{kind\}|\{n\}", "", template)
+        if unknown := re.search(r"\{\w*\}", bare):
+            raise lmtool.UsageError(
+                f"--mask {template}: {unknown[0]} stands for nothing",
+                hint="{kind} and {n} are replaced, by what it is and its number",
+            )
         ends = (template[0], template[-1])
         self.is_reversible = (
             template.count("{n}") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -70,6 +71,11 @@ class _Rewriter(DocumentModel):
         """Return the texts of a document that are rewritten: its own, its pair, its fields."""
         found = [document.text] + ([] if document.pair is None else [document.pair])
         for name in self.options.fields:
+            if name != "id" and name not in document.fields:
+                known = ", ".join(["text", *document.fields])
+                self._note_once(
+                    f"no field {name}", "--fields %s: a record has no such field (%s)", name, known
+                )
             found += texts_of(_field(document, name))
         return found
 
@@ -245,7 +251,9 @@ class RedactModel(_Rewriter):
             and not has_offsets(value)
             and any(texts_of(value))
         ]
-        if isinstance(document.id, str) and document.id and "id" not in self.options.fields:
+        name = document.id if isinstance(document.id, str) else ""
+        is_path = "\0" not in name and os.path.exists(name)  # which a whole file has as its id
+        if name and not is_path and "id" not in self.options.fields:
             passed.append("id")
         for name in passed:
             self._note_once(

@@ -62,6 +62,7 @@ class RedactTask(lmtool.EncoderTask):
     Options: ClassVar[type[Any]] = RedactOptions
     is_default: ClassVar[bool] = False
     whole_files: ClassVar[bool] = True
+    gives_text: ClassVar[bool] = True
 
     @classmethod
     def open(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -61,7 +62,8 @@ class Scheme:
         `threshold` is a caller's own, and holds for them too.
         """
         if self.kind == NUMBER:
-            return [Label(value=round(float(logits[0]) * self.std + self.mean, 4))]
+            n_digits = max(4, 4 - math.floor(math.log10(self.std)))  # 4, of small numbers more
+            return [Label(value=round(float(logits[0]) * self.std + self.mean, n_digits))]
         scores = self.probabilities(logits)
         least = self.threshold if threshold is None else threshold
         if top:
@@ -177,8 +179,7 @@ def collect_form(documents: Sequence[Document]) -> dict[str, Any]:
     for scheme, numbers in sorted(values.items()):
         if numbers:
             kinds[scheme] = NUMBER
-            std = float(np.std(numbers)) or 1.0
-            ranges[scheme] = {"mean": round(float(np.mean(numbers)), 6), "std": round(std, 6)}
+            ranges[scheme] = {"mean": float(np.mean(numbers)), "std": float(np.std(numbers)) or 1.0}
     return {
         "kinds": dict(sorted(kinds.items())),
         "none": sorted(scheme for scheme in empty if kinds.get(scheme) == ONE),

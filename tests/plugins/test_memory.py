@@ -157,6 +157,15 @@ def test_what_cannot_be_read_again_stays(notes: Path) -> None:
     assert "1 passage added, 0 kept, 1 gone" in summary("remember", "notes/sea.txt")
 
 
+def test_what_is_no_file_in_a_folder_is_skipped(notes: Path) -> None:
+    (notes / "gone.txt").symlink_to("/nowhere")
+    os.mkfifo(notes / "pipe.txt")
+    done = run_cli("remember", "notes")
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("skipped: no file that can be read") == 2
+    assert "2 sources: " in done.stderr
+
+
 def test_what_is_piped_in_stays_beside_what_was(notes: Path) -> None:
     for text in (SEA, "The bakery is open."):
         done = run_cli("remember", "-", stdin=text)

@@ -198,7 +198,8 @@ def test_fields_are_masked_and_restored(tiny_bundle: Path, tmp_path: Path) -> No
     }
     flags = ["-m", tiny_bundle, "--fields", "title,messages,id,none", "--key", key]
     result = run_cli("redact", *flags, "-", stdin=json.dumps(record))
-    assert (result.exit_code, result.stderr) == (0, "")
+    said = "--fields none: a record has no such field (text, title, messages)"
+    assert (result.exit_code, result.stderr) == (0, f"warning: {said}\n")
     (found,) = records(result.stdout)
     assert found["title"] == "[PER-1] in [LOC-1]"
     assert found["pair"] == "[PER-1.2]"
@@ -238,15 +239,33 @@ def test_a_text_file_comes_back_byte_for_byte(text: str, tiny_bundle: Path, tmp_
     assert (tmp_path / "back").read_bytes() == text.encode()
 
 
-def test_a_whole_text_is_no_line(tiny_bundle: Path, tmp_path: Path) -> None:
-    file = tmp_path / "mail.txt"
-    file.write_text("Tim Cook\n\nmet Angela\n", "utf-8")
-    flags = ["redact", file, "-m", tiny_bundle, "-q", "-f"]  # read whole where nobody says how
-    refused = run_cli(*flags, "txt")
-    assert refused.exit_code == 3
-    assert "or the text as it is (--format raw)" in refused.stderr
-    assert run_cli(*flags, "raw").stdout == "[PER-1]\n\nmet [PER-2]\n"
-    assert run_cli(*flags, "txt", "--no-whole-file").stdout == "[PER-1]\nmet [PER-2]\n"
+def test_a_field_that_is_not_there_is_named(tiny_bundle: Path) -> None:
+    record = b'{"text": "Tim", "subject": "Tim"}\n'
+    for flags in (["--fields", "subjct"], ["--fields", "subjct,text2", "-q"]):
+        result = run_cli("redact", "-", "-m", tiny_bundle, *flags, stdin=record * 2)
+        assert result.exit_code == 0
+        said = "--fields subjct: a record has no such field (text, subject)"
+        assert result.stderr.count(said) == 1
+
+
+def test_a_placeholder_of_no_meaning_is_refused(tiny_bundle: Path) -> None:
+    result = run_cli("redact", "-m", tiny_bundle, "--mask", "[{knd}-{n}]", "--text", "Tim")
+    assert result.exit_code == 2
+    assert "--mask [{knd}-{n}]: {knd} stands for nothing" in result.stderr
+
+
+def test_a_whole_text_stays_whole(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A file is read whole where nobody says how, and a .txt file holds it masked, not the view."""
+    file, out = tmp_path / "mail.txt", tmp_path / "out.txt"
+    file.write_text("Tim Cook\n\nmet Angela\n\n", "utf-8")
+    flags = ["redact", file, "-m", tiny_bundle, "-q"]
+    for name in ("txt", "raw"):
+        assert "the field id" not in run_cli(*flags, "-f", name).stderr
+        assert run_cli(*flags, "-f", name).stdout == "[PER-1]\n\nmet [PER-2]\n\n"
+    assert run_cli(*flags, "-o", out).exit_code == 0
+    assert out.read_text("utf-8") == "[PER-1]\n\nmet [PER-2]\n\n"
+    lines = run_cli(*flags, "-f", "txt", "--no-whole-file").stdout
+    assert lines == "[PER-1]\nmet [PER-2]\n"
 
 
 def test_a_file_in_another_encoding_says_so(tiny_bundle: Path, tmp_path: Path) -> None:

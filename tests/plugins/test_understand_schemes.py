@@ -188,3 +188,13 @@ def test_names_of_graphs_are_names_of_files() -> None:
         "topic": "topic", "a b": "a_b", "a/b": "a_b-2", "A_B": "A_B-3", "情感": "__",
         "__-2": "__-2",
     }  # fmt: skip
+
+
+def test_small_and_large_numbers_keep_their_digits() -> None:
+    for size in (1e-7, 1e9):
+        documents = [gold(stars=[Label(value=value * size)]) for value in (1.0, 2.0, 3.0)]
+        scheme = schemes_of({"stars": []}, collect_form(documents))["stars"]
+        logit = target_of(scheme, (documents[2].labels or {})["stars"])
+        assert logit == pytest.approx(1.2247, abs=1e-4)
+        (label,) = scheme.read(np.array([logit]))
+        assert label.value == pytest.approx(3.0 * size, rel=1e-4)

@@ -134,7 +134,8 @@ def test_two_processes_take_the_steps_of_one(folder: Path, tmp_path: Path) -> No
         alone = kit.config(folder, out=str(tmp_path / f"{objective}-one"), **told)
         steps = prepare_pretraining(alone).train()
         wanted += [(step.number, step.loss, step.scores) for step in steps]
-        config = kit.config(folder, out=str(tmp_path / f"{objective}-two"), **told)
+        device = "cpu" if torch.cuda.is_available() else "auto"  # which joins them without a GPU
+        config = kit.config(folder, out=str(tmp_path / f"{objective}-two"), device=device, **told)
         files.append(str(tmp_path / f"{objective}.toml"))
         Path(files[-1]).write_text(format_config(config), "utf-8")
     with socket.socket() as free:
