@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,22 @@ def test_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     result = fail_with(MemoryError(), monkeypatch)
     assert result.exit_code == 1
     assert result.stderr.startswith("error: out of memory\n  a smaller --batch-tokens")
+
+
+def test_interrupted_where_it_becomes_another_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An extension module that is interrupted while it is imported raises ImportError."""
+
+    def invoke(arguments: list[str]) -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+        return 0
+
+    monkeypatch.setattr(cli, "_invoke", invoke)
+    before = signal.getsignal(signal.SIGINT)
+    assert run_cli("anything") == Result(130, "", "error: interrupted\n")
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,6 +236,16 @@ def test_resume_of_a_complete_run(extract: Extract, tmp_path: Path) -> None:
     assert result.stderr == f"{tmp_path / 'out.jsonl'}: {said}\n"
 
 
+def test_resume_with_other_options_names_them(extract: Extract, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text":"Berlin"}\n' * 1100 + '{"no":"text"}\n', "utf-8")
+    command = [file, "-o", tmp_path / "out.jsonl", "--strict"]
+    assert extract(*command).exit_code != 0
+    result = extract(*command, "--resume", "--threshold", "0.5")
+    assert result.exit_code == 2
+    assert "was begun otherwise: option threshold was 0.0, is now 0.5\n" in result.stderr
+
+
 def test_resume_of_a_complete_run_with_failures_is_3_again(
     extract: Extract, tmp_path: Path
 ) -> None:

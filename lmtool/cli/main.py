@@ -8,7 +8,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -62,6 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line with these arguments and return its exit code."""
     arguments, debug = _take_debug(list(arguments))
     prepare_streams()
+    interrupts = _Interrupts()
     try:
         try:
             code = _invoke(arguments)
@@ -77,13 +80,38 @@ def run(arguments: Sequence[str]) -> int:
         error("interrupted")
         return INTERRUPTED
     except Exception as problem:
+        if interrupts.has_come:  # in the middle of an import, say, which makes another error of it
+            error("interrupted")
+            return INTERRUPTED
         if debug:
             import traceback
 
             traceback.print_exception(problem)
         return report(problem)
     finally:
+        interrupts.release()
         reset_console()
+
+
+class _Interrupts:
+    """Raises KeyboardInterrupt at SIGINT, as Python does, and remembers it."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._before: Any = None
+        is_main = threading.current_thread() is threading.main_thread()
+        usual = (signal.default_int_handler, signal.SIG_DFL)
+        if is_main and signal.getsignal(signal.SIGINT) in usual:
+            self._before = signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, number: int, frame: object) -> None:
+        self.has_come = True
+        raise KeyboardInterrupt
+
+    def release(self) -> None:
+        """Give SIGINT back."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
 
 
 def report(problem: Exception) -> int:

@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -344,7 +344,12 @@ def load_model(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]
 
 def _options(model: Any) -> dict[str, str]:
     """Return what decides a model's output; a text model samples besides."""
-    found = {"options": repr(model.options)}
+    several = model.options if isinstance(model.options, list) else [model.options]
+    found = {
+        f"option {field.name}{f' ({number})' if number else ''}": repr(getattr(options, field.name))
+        for number, options in enumerate(several)
+        for field in fields(options)
+    }
     if (sampling := getattr(model, "sampling", None)) is not None:
         found["sampling"] = f"{sampling!r}, windows={model.windows}"
         found["seed"] = str(sampling.seed)
