@@ -135,7 +135,11 @@ def _glob(pattern: str, input_format: str | None) -> Iterator[Input]:
     paths = sorted(glob.glob(pattern, recursive=True))
     files = [path for path in paths if os.path.isfile(path)]
     if not files and not paths:
-        raise UsageError(f"{pattern}: no file matches", hint="put the pattern in quotes, or not")
+        raise UsageError(
+            f"{pattern}: no file matches",
+            hint=f"looked in {os.path.abspath(os.path.dirname(pattern) or '.')}; ** stands for any "
+            "folders",
+        )
     for path in files or paths:
         if os.path.isdir(path):
             yield from _folder(path, input_format)

@@ -95,8 +95,9 @@ def _checked_option(name: str, value: Any, hint: Any) -> Any:
         is_right = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
         kind = tuple
     if kind in (int, float):
-        right += f", at least {opt.minimum:g}" if opt.minimum is not None else ""
-        right += f", at most {opt.maximum:g}" if opt.maximum is not None else ""
+        bounds = (("at least", opt.minimum), ("at most", opt.maximum))
+        limits = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        right += f" of {limits}" if limits else ""
         is_right = is_right and (opt.minimum is None or value >= opt.minimum)
         is_right = is_right and (opt.maximum is None or value <= opt.maximum)
     if not is_right:

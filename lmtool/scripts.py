@@ -14,6 +14,8 @@ PIECES: Final = 5000
 """Tokens of a vocabulary from which on it has the words or parts of words of its languages."""
 COMMON: Final = "猫茶店病院音室料理早左右多少作使住何体校友市号器走起旅客"
 """Everyday characters of Chinese and Japanese alike."""
+LATIN: Final = frozenset("cs da de en es fi fr hu id it nl no pl pt ro sv tr vi".split())
+"""Languages that are written in Latin letters."""
 RARE: Final = "\N{EGYPTIAN HIEROGLYPH A001}"
 """A character that a vocabulary has only in bytes, if at all."""
 SAMPLE: Final = 1000
@@ -65,6 +67,19 @@ def _unknown_id(tokenizer: Any) -> int | None:
 def is_east_asian(text: str) -> bool:
     """Whether most letters of a text are of Chinese or Japanese."""
     return 2 * len(_EAST_ASIAN.findall(text)) > len(_LETTER.findall(text))
+
+
+def may_be(language: str, text: str) -> bool:
+    """Whether most letters of a text are such as a language is written in (an ISO 639-1 code).
+
+    True where that is not known, and for a text without letters.
+    """
+    if language in ("zh", "ja"):
+        return is_east_asian(text) or not _LETTER.search(text)
+    if language not in LATIN:
+        return True
+    letters = _LETTER.findall(text)
+    return 2 * sum(c < "\u0250" or "\u1e00" <= c < "\u1f00" for c in letters) >= len(letters)
 
 
 def _sample(text: str) -> str:

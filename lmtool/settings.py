@@ -104,7 +104,8 @@ def _from_file(path: Path) -> dict[str, Any]:
         kind = str if name.startswith(_MODEL) else _kind(name, str(path))
         if type(value) is not kind:
             raise UsageError(
-                f"{path}: {name} is {value!r}, not {_NAMES[kind]}", hint="lmtool config show"
+                f"{path}: {name} is {value!r}, not {_NAMES[kind]}",
+                hint="mend it there; lmtool config show lists the settings then",
             )
         found[name] = _checked(name, value, str(path))
     return found

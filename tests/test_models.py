@@ -124,10 +124,13 @@ def test_options(tiny_bundle: Path) -> None:
         ({"labels": None}, "option 'labels' is None, not a list of texts"),
         (
             {"threshold": "0.5"},
-            "option 'threshold' is '0.5', not a number, at least 0, at most 1",
+            "option 'threshold' is '0.5', not a number of at least 0 and at most 1",
         ),
-        ({"threshold": 7}, "option 'threshold' is 7, not a number, at least 0, at most 1"),
-        ({"threshold": True}, "option 'threshold' is True, not a number, at least 0, at most 1"),
+        ({"threshold": 7}, "option 'threshold' is 7, not a number of at least 0 and at most 1"),
+        (
+            {"threshold": True},
+            "option 'threshold' is True, not a number of at least 0 and at most 1",
+        ),
     ],
 )
 def test_a_wrong_option_is_a_usage_error(

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from lmtool.models import load_encoder
-from lmtool.scripts import SAMPLE, is_east_asian, reads_script
+from lmtool.scripts import SAMPLE, is_east_asian, may_be, reads_script
 
 KNOWN = ["[UNK]", *"abcdefghijklmnopqrstuvwxyz.", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
 FEW = list("我们走了。")
@@ -76,3 +76,22 @@ def test_is_east_asian() -> None:
     assert is_east_asian("さくら")
     assert not is_east_asian("market 市, 12345 apples")
     assert not is_east_asian("12 …")
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("en", "Hello, 你", True),
+        ("en", "Привет, Tom", False),
+        ("en", "12 …", True),
+        ("vi", "Hội đồng thành phố", True),
+        ("zh", "你好, Thomas", False),
+        ("zh", "你好吗, OK", True),
+        ("zh", "Hello", False),
+        ("zh", "12", True),
+        ("ru", "Hello", True),
+        ("", "Привет", True),
+    ],
+)
+def test_may_be(language: str, text: str, expected: bool) -> None:
+    assert may_be(language, text) is expected

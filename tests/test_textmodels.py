@@ -232,7 +232,7 @@ def test_options_of_the_task_and_of_sampling(talker: Path) -> None:
     ("options", "message"),
     [
         ({"max_token": 3}, "unknown option 'max_token'"),
-        ({"temperature": -1}, "'temperature' is -1, not a number, at least 0"),
+        ({"temperature": -1}, "'temperature' is -1, not a number of at least 0"),
         ({"task_name": "translate", "choices": 2, "temperature": 1.0}, "translate has one answer"),
         ({"task_name": "translate", "target": "de"}, "does not translate to 'de'"),
         ({"task_name": "extract"}, "no task 'extract' of language models"),

@@ -54,7 +54,7 @@ class Group(TyperGroup):
         """Return the command that the arguments name; an unknown one suggests the nearest."""
         command = self.get_command(ctx, args[0])
         if command is None and not ctx.resilient_parsing:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.6)
             guess = f"did you mean {near[0]!r}? " if near else ""
             raise UsageError(
                 f"no command {args[0]!r}", hint=f"{guess}lmtool --help lists the commands"

@@ -132,8 +132,9 @@ def _unknown(
     table = ", ".join(f"{f.name} ({' '.join(f.suffixes)})".replace(" ()", "") for f in formats)
     if name is not None:
         return UsageError(f"{flag} {name}: no such format", hint=f"the formats are: {table}")
-    what = f"the suffix {format_suffix(path)!r}" if format_suffix(path) else "no suffix"
+    suffix = format_suffix(path)
+    what = f"the suffix {suffix!r} names no format" if suffix else "it has no suffix of a format"
     return UsageError(
-        f"{path}: {what} names no format",
-        hint=f"name it with {flag}; the formats are: {table} (each also .gz, .zst, .xz)",
+        f"{path}: {what}",
+        hint=f"name it, as {flag} txt; the formats are: {table} (each also .gz, .zst, .xz)",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from .languages import SPACELESS, code_of, name_of
 if TYPE_CHECKING:
     from lmtool.language import Completion, Message
 
+log = logging.getLogger("lmtool")
+SHOWN = 40
+"""Characters of a text that a warning shows."""
 LAYER = "translation"
 PROMPT = "{from}>{to}: {text}\n"
 """What a model is asked that is tuned to translate, unless its form says another prompt."""
@@ -57,6 +61,7 @@ class TranslateTask(lmtool.TextTask):
     is_streamed: ClassVar[bool] = True
     growth: ClassVar[float] = 2.0
     gives_text: ClassVar[bool] = True
+    _has_warned = False
 
     @classmethod
     def collect_form(cls, documents: Sequence[lmtool.Document]) -> dict[str, Any]:
@@ -147,8 +152,13 @@ class TranslateTask(lmtool.TextTask):
             return None
         if self.languages:
             from lmtool.language import fill_prompt
+            from lmtool.scripts import may_be
 
             text = " ".join(document.text.split())
+            if not self._has_warned and not may_be(source, text):
+                self._has_warned = True
+                message = "not in %s, by its letters, and its translation means nothing: %r"
+                log.warning(message, name_of(source), text[:SHOWN])
             record = {"text": text, "from": source, "to": target}
             return fill_prompt(self.form.get("prompt", PROMPT), **record)
         origin = f" from {name_of(source)}" if source else ""

@@ -159,7 +159,9 @@ def _progress(number: int) -> None:
 
 
 def recall(
-    question: Annotated[str, typer.Argument(help="What to look for.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="QUESTION", help="What to look for, in quotes or not.")
+    ],
     memory: MemoryPath = None,
     limit: Annotated[int, typer.Option(min=1, help="Most passages to find.")] = 5,
     mode: Annotated[
@@ -192,6 +194,7 @@ def recall(
     from . import showing
 
     kind = showing.check_format(format)
+    question = " ".join(words)
     if not question.strip():
         raise lmtool.UsageError("an empty question", hint='lmtool recall "who pays the rent?"')
     if answer and extractive:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from lmtool.errors import DataError, UsageError
+from lmtool.errors import UsageError
 
 from .terms import indexed
 
@@ -78,7 +78,7 @@ class Store:
     """An open memory. `size` is that of its vectors, `model` what made them; 0 and "" when new."""
 
     def __init__(self, path: Path, *, create: bool = False, is_written: bool = True) -> None:
-        """Open a memory; UsageError where there is none, DataError where it cannot be read.
+        """Open a memory; UsageError where there is none that can be read.
 
         One that is not `is_written` may be where nothing can be written.
         """
@@ -94,7 +94,7 @@ class Store:
             self._db = self._connect("rw") if is_written else self._for_reading()
             self._prepare(create)
         except sqlite3.Error as error:
-            raise DataError(
+            raise UsageError(
                 f"{path}: no memory that can be read: {error}",
                 hint="name a memory with --memory, and see who may read that file and its folder",
             ) from error
@@ -103,11 +103,11 @@ class Store:
     def read_model(self) -> None:
         """Take from the file what makes the vectors, which another process may have changed.
 
-        DataError for a memory of another format.
+        UsageError for a memory of another format.
         """
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if meta.get("format") != str(FORMAT):
-            raise DataError(
+            raise UsageError(
                 f"{self.path}: a memory of format {meta.get('format')}; this lmtool reads {FORMAT}",
                 hint="use the lmtool that made it, or remember the texts again",
             )
@@ -156,7 +156,7 @@ class Store:
             self._db.execute("PRAGMA synchronous = FULL")
             return
         if not create or self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
-            raise DataError(f"{self.path}: a database, but no memory of lmtool")
+            raise UsageError(f"{self.path}: a database, but no memory of lmtool")
         self._db.execute("PRAGMA page_size = 8192")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")

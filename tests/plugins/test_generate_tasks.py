@@ -153,6 +153,15 @@ def test_what_a_tuned_model_is_asked() -> None:
     assert TranslateTask({**TUNED, "unit": "window"}).unit(options) == "window"
 
 
+def test_a_text_in_another_script_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    task = TranslateTask({"from": "en", "to": "zh"})
+    for text in ("How are you?", "Привет!", "你好"):
+        assert task.prompt(Document(text=text), TranslateOptions()) == f"en>zh: {text}\n"
+    (message,) = caplog.messages
+    assert message.startswith("not in English, by its letters")
+    assert "Привет" in message
+
+
 def test_a_model_that_follows_instructions_is_told() -> None:
     task = TranslateTask({"chat": True})
     document = Document(text="Die Katze schläft.")

@@ -18,7 +18,7 @@ import pytest
 from lmtool_memory.store import Store, encode_vectors
 from memory_kit import SIZE, check, fill, news, texts_of, vector_of
 
-from lmtool import DataError, UsageError
+from lmtool import UsageError
 
 N_KILLS, N_KILLS_OF_COMMANDS = 38, 12
 DRIVER = """
@@ -250,19 +250,19 @@ def test_what_is_no_memory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no memory"):
         Store(tmp_path / "none.db")
     (tmp_path / "text").write_text("some text that is no database, however long " * 99)
-    with pytest.raises(DataError, match="no memory that can be read"):
+    with pytest.raises(UsageError, match="no memory that can be read"):
         Store(tmp_path / "text", create=True)
     other = sqlite3.connect(tmp_path / "other.db")
     other.execute("CREATE TABLE mine (id)")
     other.close()
-    with pytest.raises(DataError, match="no memory of lmtool"):
+    with pytest.raises(UsageError, match="no memory of lmtool"):
         Store(tmp_path / "other.db", create=True)
     fill(tmp_path / "m.db", "a", ["one"])
     newer = sqlite3.connect(tmp_path / "m.db")
     newer.execute("UPDATE meta SET value = '9' WHERE key = 'format'")
     newer.commit()
     newer.close()
-    with pytest.raises(DataError, match="format 9"):
+    with pytest.raises(UsageError, match="format 9"):
         Store(tmp_path / "m.db")
 
 
