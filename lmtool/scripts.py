@@ -79,7 +79,8 @@ def may_be(language: str, text: str) -> bool:
     if language not in LATIN:
         return True
     letters = _LETTER.findall(text)
-    return 2 * sum(c < "\u0250" or "\u1e00" <= c < "\u1f00" for c in letters) >= len(letters)
+    latin = [c for c in letters if c < "\u0250" or "\u1e00" <= c < "\u1f00"]
+    return 2 * len(latin) >= len(letters)
 
 
 def _sample(text: str) -> str:
