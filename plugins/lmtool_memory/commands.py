@@ -139,14 +139,19 @@ def remember(
                 print(("\r" if is_shown else "") + computed, file=sys.stderr)
         if not files:
             return 0
-        report = remembering.remember(
-            store,
-            inputs,
-            lambda: told or remembering.embedder_of(store, device),
-            options,
-            lambda report: show(report.added + report.kept),
-            masking,
-        )
+        try:
+            report = remembering.remember(
+                store,
+                inputs,
+                lambda: told or remembering.embedder_of(store, device),
+                options,
+                lambda report: show(report.added + report.kept),
+                masking,
+            )
+        except KeyboardInterrupt:
+            said = "what is stored stays; the same command goes on"
+            print(("\n" if is_shown else "") + said, file=sys.stderr)
+            raise
     if not quiet:
         print(("\r" if is_shown else "") + str(report), file=sys.stderr)
     return SOME_FAILED if report.failed else 0
