@@ -571,6 +571,19 @@ def test_parquet_round_trip(tmp_path: Path) -> None:
     assert second == plain
 
 
+def test_parquet_has_vectors_as_numbers(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    writer = writer_for(str(path))
+    assert isinstance(writer, PathWriter)
+    vectors: list[object] = [[0.1, -0.25], None, [1, "x"]]
+    documents = [Document(text="x", fields={"n": 1, "embedding": value}) for value in vectors]
+    with writer.open(path) as write:
+        write(documents)
+    assert parquet.read_table(path)["embedding"].to_pylist() == [[0.1, -0.25], None, None]
+    assert list(reader_for(str(path)).read(FileSource(path), ReadOptions())) == documents
+
+
 def test_parquet_nested_columns_streams_and_damage(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

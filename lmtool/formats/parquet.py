@@ -19,6 +19,8 @@ from .lines import bad_record
 BATCH_ROWS: Final = 256
 _MARK: Final = b"lmtool"
 """The key of the file's metadata that tells a table written here, whose layers are JSON."""
+_VECTOR: Final = "embedding"
+"""The field that lmtool embed writes."""
 
 
 class ParquetReader(Reader):
@@ -98,8 +100,8 @@ def _document(
 class ParquetWriter(PathWriter):
     """Writes a document a row: id, text and pair, each layer as JSON, the other fields as JSON.
 
-    The columns are the same whatever the documents hold, so a stream of any length can be
-    written. Ids become strings.
+    The field `embedding` is a column of its own, a list of numbers. The columns are the same
+    whatever the documents hold, so a stream of any length can be written. Ids become strings.
     """
 
     name = "parquet"
@@ -111,7 +113,9 @@ class ParquetWriter(PathWriter):
         """Create the file; rows are in it when the context is left."""
         arrow, parquet = _import_pyarrow()
         names = ("id", "text", "pair", *LAYERS, "fields")
-        schema = arrow.schema([(name, arrow.string()) for name in names], {_MARK: b"1"})
+        columns = [(name, arrow.string()) for name in names]
+        columns.append((_VECTOR, arrow.list_(arrow.float64())))
+        schema = arrow.schema(columns, {_MARK: b"1"})
         with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
 
             def write(documents: Sequence[Document]) -> None:
@@ -121,12 +125,16 @@ class ParquetWriter(PathWriter):
             yield write
 
 
-def _row(document: Document) -> dict[str, str | None]:
-    row = {
+def _row(document: Document) -> dict[str, object]:
+    vector = document.fields.get(_VECTOR)
+    has_vector = isinstance(vector, list) and all(type(number) is float for number in vector)
+    fields = {k: v for k, v in document.fields.items() if not (has_vector and k == _VECTOR)}
+    row: dict[str, object] = {
         "id": None if document.id is None else str(document.id),
         "text": document.text,
         "pair": document.pair,
-        "fields": _json(document.fields) if document.fields else None,
+        "fields": _json(fields) if fields else None,
+        _VECTOR: vector if has_vector else None,
     }
     for name in LAYERS:
         layer = getattr(document, name)
