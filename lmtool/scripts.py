@@ -29,12 +29,14 @@ def reads_script(tokenizer: Any, text: str) -> bool:
     nothing. Three quarters of the characters have to be known; of Chinese and Japanese, those of
     common ones besides, since English models know a few hundred. Of Cyrillic, Greek, Arabic and the
     like English models know the letters: a quarter of them has to be in parts of words, where the
-    vocabulary has such parts at all. A tokenizer of bytes knows all.
+    vocabulary has such parts at all. A tokenizer of bytes knows all, and any a text without letters.
     """
     unknown = _unknown_id(tokenizer)
     if unknown is None:
         return True
     sample = _sample(text)
+    if not _LETTER.search(sample):
+        return True
     if is_east_asian(sample):
         sample += COMMON
     encoding = tokenizer.encode(sample, add_special_tokens=False)

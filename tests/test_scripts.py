@@ -27,6 +27,7 @@ def english() -> Tokenizer:
         ("we went home.", True),
         ("he said 是 and went home to the others.", True),
         ("", True),
+        ("😀 😀 … 12", True),
         ("我们走了。", False),
         ("市议会周二晚上通过决议。", False),
         ("дом стоит у реки", False),
