@@ -29,7 +29,8 @@ def reads_script(tokenizer: Any, text: str) -> bool:
     nothing. Three quarters of the characters have to be known; of Chinese and Japanese, those of
     common ones besides, since English models know a few hundred. Of Cyrillic, Greek, Arabic and the
     like English models know the letters: a quarter of them has to be in parts of words, where the
-    vocabulary has such parts at all. A tokenizer of bytes knows all, and any a text without letters.
+    vocabulary has such parts at all. A tokenizer of bytes knows all, and a text without letters is
+    known to any.
     """
     unknown = _unknown_id(tokenizer)
     if unknown is None:
