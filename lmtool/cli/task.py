@@ -7,6 +7,7 @@ import inspect
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -253,25 +254,39 @@ def output_path(flags: RunFlags) -> Path | None:
 
 
 def watch(steps: Iterable[Progress], *, hidden: bool) -> Progress:
-    """Go through a run with a bar, and return its last step: the report."""
+    """Go through a run with a bar, and return its last step: the report.
+
+    The bar comes after BAR_AFTER seconds, be it in the middle of the first step: one document may
+    be a book.
+    """
     from ..runs import Progress
 
     last = Progress()
     with contextlib.ExitStack() as stack:
-        bar = None
-        for last in steps:
-            if bar is None and not hidden and last.seconds > BAR_AFTER:
-                hidden = True
-                bar = stack.enter_context(progress_bar("{task.description}"))
-                line = bar.add_task("") if bar else None
-            if bar is not None and line is not None:
-                text = f"{last.documents:,} documents, {_rate(last)}"
-                bar.update(
-                    line,
-                    description=text + (f", {last.failed:,} failed" if last.failed else ""),
-                    total=last.total_bytes,
-                    completed=last.done_bytes,
-                )
+        bars: list[tuple[Any, Any]] = []
+
+        def begin() -> None:
+            if bar := stack.enter_context(progress_bar("{task.description}")):
+                bars.append((bar, bar.add_task("reading", total=None)))
+
+        timer = threading.Timer(BAR_AFTER, begin)
+        timer.daemon = True
+        if not hidden:
+            timer.start()
+        try:
+            for last in steps:
+                for bar, line in bars:
+                    text = f"{last.documents:,} documents, {_rate(last)}"
+                    bar.update(
+                        line,
+                        description=text + (f", {last.failed:,} failed" if last.failed else ""),
+                        total=last.total_bytes,
+                        completed=last.done_bytes,
+                    )
+        finally:
+            timer.cancel()
+            if not hidden:
+                timer.join()
     return last
 
 
