@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -25,7 +25,9 @@ from .relations import (
 )
 from .tags import WordSpan, spans_from_logits
 
-_BLANK_LINE = re.compile(r"\n\s*\n|\r\s*\r")
+_LINE_END = re.compile(r"\s*\n\s*")
+SHORT_LINE = 40
+"""Characters below which a line is no line of a paragraph that was broken at a margin."""
 
 BATCH_CELLS = 256
 """Pairs, or words of triggers' windows, that are scored in one run of a graph, with padding."""
@@ -89,7 +91,7 @@ def tagged_spans(
 ) -> list[list[WordSpan]]:
     """Run a tagger and return the spans of each window, but for those inside an address.
 
-    A span ends where a blank line follows.
+    A span ends where a blank line follows, and is cut where a short line ends.
     """
     logits = graph.run(hidden)["logits"]
     best = logits.argmax(2)
@@ -98,7 +100,7 @@ def tagged_spans(
         tokens = window.word_tokens
         spans = spans_from_logits(row[tokens], row_best[tokens], labels)
         if spans:
-            spans = [_in_one_paragraph(window, span) for span in spans]
+            spans = [part for span in spans for part in _by_lines(window, span)]
             inside = addresses(window.text)
             places = [characters(window, span.first, span.last) for span in spans]
             pairs = zip(spans, places, strict=True)
@@ -107,12 +109,23 @@ def tagged_spans(
     return found
 
 
-def _in_one_paragraph(window: Window, span: WordSpan) -> WordSpan:
-    start, end = characters(window, span.first, span.last)
-    blank = _BLANK_LINE.search(window.text, start, end)
-    if blank is None:
-        return span
-    return span._replace(last=int(np.searchsorted(window.word_starts, blank.start())))
+def _by_lines(window: Window, span: WordSpan) -> Iterator[WordSpan]:
+    """Yield the parts of a span that stand on lines of their own.
+
+    A line that is broken at a margin goes on; one that ends early is whole, as in an address.
+    """
+    text, first = window.text, span.first
+    for found in _LINE_END.finditer(text, *characters(window, span.first, span.last)):
+        begin = text.rfind("\n", 0, found.start()) + 1
+        is_short = found.start() - begin < SHORT_LINE and (begin > 0 or window.start == 0)
+        is_blank = found[0].count("\n") > 1
+        if is_short or is_blank:
+            last = int(np.searchsorted(window.word_starts, found.start()))
+            yield span._replace(first=first, last=last)
+            first = last
+        if is_blank:
+            return
+    yield span._replace(first=first)
 
 
 def find_entities(

@@ -25,16 +25,27 @@ LABELS = {
 }  # fmt: skip
 
 
+LONG = "Then all who stayed in the house by the river saw how"
+
+
 @pytest.mark.parametrize(
-    ("between", "name"),
-    [(" ", "Tim Cook"), ("\n  ", "Tim\n  Cook"), ("\n\n", "Tim"), ("\r\n \t\r\n ", "Tim")],
+    ("before", "between", "names"),
+    [
+        ("Then", " ", ["Tim Cook"]),
+        (LONG, "\n  ", ["Tim\n  Cook"]),
+        (LONG, "\n\n", ["Tim"]),
+        (LONG, "\r\n \t\r\n ", ["Tim"]),
+        ("Best", "\n", ["Tim", "Cook"]),
+        ("No.\nBest", "\r\n", ["Tim", "Cook"]),
+    ],
 )
-def test_an_entity_ends_where_a_blank_line_follows(
-    between: str, name: str, tiny_bundle: Path
+def test_an_entity_ends_with_its_line(
+    before: str, between: str, names: list[str], tiny_bundle: Path
 ) -> None:
-    document = lmtool.load(tiny_bundle)(f"Then Tim{between}Cook met Angela Merkel.")
-    found = [(entity.start, entity.text) for entity in document.entities or ()]
-    assert found == [(5, name), (document.text.index("Angela"), "Angela Merkel")]
+    """With a line that ends early, or before a blank one; not where a paragraph is broken."""
+    document = lmtool.load(tiny_bundle)(f"{before} Tim{between}Cook met Angela Merkel.")
+    found = [entity.text for entity in document.entities or ()]
+    assert found == [*names, "Angela Merkel"]
 
 
 @pytest.mark.parametrize(
