@@ -207,8 +207,8 @@ def document_from_record(record: object, *, text_field: str = "text", where: str
         names = ", ".join(sorted(str(name) for name in record)) or "no field at all"
         raise DataError(
             f"{prefix}no field {text_field!r} (it has: {names})",
-            hint="choose the field that holds the text with --text-field NAME; of gold, lmtool data "
-            "convert makes documents",
+            hint="choose the field that holds the text with --text-field NAME; lmtool data convert "
+            "does so for gold",
         )
     if text_field != "text":
         if "text" in record:
