@@ -125,8 +125,8 @@ def _header_problem(columns: list[str], text_field: str) -> DataError | None:
     if text_field not in columns:
         return DataError(
             f"no column {text_field!r} (it has: {', '.join(columns)})",
-            hint="choose the column that holds the text with --text-field NAME; lmtool data convert "
-            "does so for gold",
+            hint="choose the column that holds the text with --text-field NAME; lmtool data "
+            "convert does so for gold",
         )
     twice = [name for name in columns if columns.count(name) > 1]
     layers = [name for name in columns if name in LAYERS]
