@@ -26,8 +26,6 @@ from .relations import (
 from .tags import WordSpan, spans_from_logits
 
 _LINE_END = re.compile(r"\s*\n\s*")
-SHORT_LINE = 40
-"""Characters below which a line is no line of a paragraph that was broken at a margin."""
 
 BATCH_CELLS = 256
 """Pairs, or words of triggers' windows, that are scored in one run of a graph, with padding."""
@@ -91,7 +89,7 @@ def tagged_spans(
 ) -> list[list[WordSpan]]:
     """Run a tagger and return the spans of each window, but for those inside an address.
 
-    A span ends where a blank line follows, and is cut where a short line ends.
+    A span ends where a blank line follows, and is cut behind a line that it fills.
     """
     logits = graph.run(hidden)["logits"]
     best = logits.argmax(2)
@@ -112,14 +110,14 @@ def tagged_spans(
 def _by_lines(window: Window, span: WordSpan) -> Iterator[WordSpan]:
     """Yield the parts of a span that stand on lines of their own.
 
-    A line that is broken at a margin goes on; one that ends early is whole, as in an address.
+    A name goes on behind a line that is broken at a margin; a line that holds nothing else is
+    whole, as in an address.
     """
     text, first = window.text, span.first
     for found in _LINE_END.finditer(text, *characters(window, span.first, span.last)):
-        begin = text.rfind("\n", 0, found.start()) + 1
-        is_short = found.start() - begin < SHORT_LINE and (begin > 0 or window.start == 0)
+        line = text[text.rfind("\n", 0, found.start()) + 1 : int(window.word_starts[first])]
         is_blank = found[0].count("\n") > 1
-        if is_short or is_blank:
+        if is_blank or not line.strip():
             last = int(np.searchsorted(window.word_starts, found.start()))
             yield span._replace(first=first, last=last)
             first = last

@@ -25,25 +25,22 @@ LABELS = {
 }  # fmt: skip
 
 
-LONG = "Then all who stayed in the house by the river saw how"
-
-
 @pytest.mark.parametrize(
     ("before", "between", "names"),
     [
-        ("Then", " ", ["Tim Cook"]),
-        (LONG, "\n  ", ["Tim\n  Cook"]),
-        (LONG, "\n\n", ["Tim"]),
-        (LONG, "\r\n \t\r\n ", ["Tim"]),
-        ("Best", "\n", ["Tim", "Cook"]),
-        ("No.\nBest", "\r\n", ["Tim", "Cook"]),
+        ("Then ", " ", ["Tim Cook"]),
+        ("Then ", "\n  ", ["Tim\n  Cook"]),
+        ("Then ", "\n\n", ["Tim"]),
+        ("Then ", "\r\n \t\r\n ", ["Tim"]),
+        ("Best,\n  ", "\n", ["Tim", "Cook"]),
+        ("", "\r\n", ["Tim", "Cook"]),
     ],
 )
 def test_an_entity_ends_with_its_line(
     before: str, between: str, names: list[str], tiny_bundle: Path
 ) -> None:
-    """With a line that ends early, or before a blank one; not where a paragraph is broken."""
-    document = lmtool.load(tiny_bundle)(f"{before} Tim{between}Cook met Angela Merkel.")
+    """With one that it fills, or before a blank one; not where a paragraph is broken."""
+    document = lmtool.load(tiny_bundle)(f"{before}Tim{between}Cook met Angela Merkel.")
     found = [entity.text for entity in document.entities or ()]
     assert found == [*names, "Angela Merkel"]
 
