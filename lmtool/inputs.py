@@ -101,10 +101,12 @@ def _folder(name: str, input_format: str | None) -> Iterator[Input]:
             input_format is None and any(format_suffix(n) == ".ann" for n in names)
         )
         for item in _brat_files(names) if is_brat else names:
-            if is_brat or input_format or has_reader(item):
+            if not os.path.isfile(path := os.path.join(folder, item)):  # a link to nowhere, a pipe
+                log.warning("%s: skipped: no file that can be read", path)
+            elif is_brat or input_format or has_reader(item):
                 n_found += 1
                 reader = reader_for(item, "brat" if is_brat else input_format)
-                yield Input(FileSource(os.path.join(folder, item)), reader)
+                yield Input(FileSource(path), reader)
             else:
                 skipped.append(format_suffix(item) or "no suffix")
     if n_found and skipped:

@@ -234,18 +234,20 @@ def _run(models: Sequence[Model], documents: Sequence[Document]) -> _Found:
 
 def _warn_of_script(models: Sequence[Model], documents: Sequence[Document]) -> None:
     """Warn of the first text in a script that the models' encoder does not know."""
+    if any(model.has_told_script for model in models):
+        return
     for document in documents:
-        if any(model.has_told_script for model in models):
-            return
-        is_as_good_as_ascii = len(document.text.encode(errors="replace")) < 1.1 * len(document.text)
-        if not is_as_good_as_ascii and not reads_script(models[0].encoder.tokenizer, document.text):
-            for model in models:
-                model.has_told_script = True
+        text = document.text
+        has_others = len(text.encode(errors="replace")) > 1.1 * len(text)  # than those of ASCII
+        if has_others and not reads_script(models[0].encoder.tokenizer, text):
             log.warning(
                 "%sthe model does not know the script of this text, and what it finds means "
                 "little: take a model for that language (--model)",
                 "" if document.id is None else f"{document.id}: ",
             )
+            for model in models:
+                model.has_told_script = True
+            return
 
 
 def _run_windows(

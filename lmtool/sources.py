@@ -89,7 +89,8 @@ class Writer(ABC):
     """Turns documents into bytes of one format. Returned by `lmtool_register_writers`.
 
     An output is `header()`, then `encode` of each chunk of documents, then `footer()`, so that
-    a run can be cut off after any chunk and go on there. A writer is stateless.
+    a run can be cut off after any chunk and go on there. A writer keeps no more than what it has
+    warned of.
     """
 
     name: ClassVar[str]

@@ -12,11 +12,10 @@ from ..bundles import installed_bundles, load_bundle, load_encoder_bundle
 from ..choice import default_model, heads
 from ..errors import BundleError, UsageError
 from ..plugins import registry
-from ..settings import settings
 from ..tasks import EncoderTask, make_options
 from .choice import complete_models
 from .flags import comma_list, command_function, options_of, parameters_of
-from .task import RunFlags, run_over
+from .task import RunFlags, machine_of, run_over
 
 if TYPE_CHECKING:
     from ..models import Model, ModelGroup
@@ -144,11 +143,7 @@ def _load(ref: str, options: Options, flags: RunFlags, *, is_named: bool) -> Mod
     """Load a model with the options of its task; BundleError says which one is damaged."""
     from ..models import load_encoder
 
-    told: dict[str, Any] = {
-        "device": flags.device or settings().device,
-        "threads": settings().threads if flags.threads is None else flags.threads,
-        "batch_tokens": flags.batch_tokens or settings().batch_tokens,
-    }
+    told = machine_of(flags)
     try:
         model = load_encoder(ref, **told)
     except BundleError as error:

@@ -231,8 +231,8 @@ class _Converter:
         try:
             for scheme, name in self._classes.items():
                 value = _value(document, name)
-                items = value if isinstance(value, list) else [] if value is None else [value]
                 if value is not None:
+                    items = value if isinstance(value, list) else [value]
                     labels[scheme] = [Label(_label(item, name)) for item in items]
             for scheme, name in self._numbers.items():
                 value = _value(document, name)

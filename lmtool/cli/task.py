@@ -195,7 +195,11 @@ def run_over(flags: RunFlags, load: Callable[[], Any], *, gives_text: bool = Fal
         errors=Path(flags.errors) if flags.errors else None,
         resume=flags.resume,
         strict=flags.strict,
-        fingerprint={"model": model.name, **_options(model), **_batches(flags)},
+        fingerprint={
+            "model": model.name,
+            **_options(model),
+            "batch tokens": str(machine_of(flags)["batch_tokens"]),
+        },
     )
     shows_text = path is None and is_terminal(sys.stdout)
     progress = settings().progress if flags.progress is None else flags.progress
@@ -332,6 +336,15 @@ def writer_of(flags: RunFlags, *, gives_text: bool) -> Writer | PathWriter:
     return writer_for(str(path) if path else None, name, whole_file=bool(flags.whole_file))
 
 
+def machine_of(flags: RunFlags) -> dict[str, Any]:
+    """Return device, threads and batch tokens: those of the flags, else those of the settings."""
+    return {
+        "device": flags.device or settings().device,
+        "threads": settings().threads if flags.threads is None else flags.threads,
+        "batch_tokens": flags.batch_tokens or settings().batch_tokens,
+    }
+
+
 def load_model(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]) -> Any:
     """Return the model that the flags name, or the task's own, with these options."""
     from ..bundles import find_bundle
@@ -339,11 +352,7 @@ def load_model(task: type[EncoderTask], flags: RunFlags, options: dict[str, Any]
     from ..models import check_task, load, own_model
     from ..tasks import make_options
 
-    told: dict[str, Any] = {
-        "device": flags.device or settings().device,
-        "threads": settings().threads if flags.threads is None else flags.threads,
-        "batch_tokens": flags.batch_tokens or settings().batch_tokens,
-    }
+    told = machine_of(flags)
     own = own_model(task.name, flags.model, options, **told)
     if own is not None:
         return own
@@ -369,10 +378,6 @@ def _options(model: Any) -> dict[str, str]:
         found["sampling"] = f"{sampling!r}, windows={model.windows}"
         found["seed"] = str(sampling.seed)
     return found
-
-
-def _batches(flags: RunFlags) -> dict[str, str]:
-    return {"batch tokens": str(flags.batch_tokens or settings().batch_tokens)}
 
 
 def is_piped(stream: Any) -> bool:

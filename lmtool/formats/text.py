@@ -24,7 +24,7 @@ class TxtReader(Reader):
     """
 
     name = "txt"
-    suffixes = (".txt", ".text", ".md", ".markdown", ".rst")
+    suffixes = (".txt", ".text", ".md", ".markdown", ".rst", ".org", ".adoc")
     summary = "a document a line, or with --whole-file a document a file"
 
     def read(self, source: Source, options: ReadOptions) -> Iterator[Document | BadRecord]:

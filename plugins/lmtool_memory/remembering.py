@@ -37,8 +37,6 @@ CUTTING: Final = "1"
 """Changed whenever texts are cut in another way: then sources are read again."""
 HELD: Final = 1 << 26
 """Bytes of stdin that are held in memory."""
-PROSE: Final = (".md", ".markdown", ".rst", ".org", ".adoc", ".text")
-"""Suffixes that are read as plain text here."""
 log = logging.getLogger("lmtool")
 
 
@@ -318,55 +316,10 @@ def source_name(name: str) -> str:
 def inputs_of(
     files: Sequence[str], input_format: str | None = None, stdin: BinaryIO | None = None
 ) -> Iterator[Input]:
-    """Yield the inputs that arguments mean, as all commands read them, and prose as text.
-
-    A folder gives its files with a known suffix, and those of PROSE, without hidden ones.
-    """
-    import glob
-
+    """Yield the inputs that arguments mean, as all commands read them; stdin is held."""
     from lmtool.inputs import Input, expand_inputs
+    from lmtool.streams import StdinSource
 
-    piped = iter(expand_inputs([name for name in files if name == "-"], input_format, stdin))
-    for name in files:
-        if name == "-":
-            item = next(piped)
-            yield Input(Piped(item.source), item.reader)
-        elif input_format is None and os.path.isdir(name):
-            yield from _folder(name)
-        elif input_format is None and os.path.isfile(name) and _is_prose(name):
-            yield from expand_inputs([name], "txt")
-        elif input_format is None and not os.path.exists(name) and glob.has_magic(name):
-            if not (found := sorted(glob.glob(name, recursive=True))):
-                expand_inputs([name])  # says that nothing matches
-            yield from inputs_of(found)
-        else:
-            yield from expand_inputs([name], input_format)
-
-
-def _folder(name: str) -> Iterator[Input]:
-    from lmtool.formats import has_reader
-    from lmtool.inputs import expand_inputs
-
-    n_found = n_skipped = 0
-    for folder, folders, names in os.walk(name):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for base in sorted(n for n in names if not n.startswith(".")):
-            path = os.path.join(folder, base)
-            if not os.path.isfile(path):  # a link that leads nowhere, a pipe
-                log.warning("%s: skipped: no file that can be read", path)
-            elif _is_prose(base) or has_reader(base):
-                n_found += 1
-                yield from expand_inputs([path], "txt" if _is_prose(base) else None)
-            else:
-                n_skipped += 1
-    if not n_found:
-        raise UsageError(
-            f"{name}: no file in this folder has a suffix that names a format",
-            hint="name the format with --input-format to read all of its files",
-        )
-    if n_skipped:
-        log.warning("%s: %s skipped: no known format", name, counted(n_skipped, "file"))
-
-
-def _is_prose(name: str) -> bool:
-    return name.lower().endswith(PROSE)
+    for item in expand_inputs(files, input_format, stdin):
+        is_stdin = isinstance(item.source, StdinSource)
+        yield Input(Piped(item.source), item.reader) if is_stdin else item
